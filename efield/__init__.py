@@ -1,0 +1,44 @@
+"""Where the TMS coil must lie: electric fields in individual heads, and the best placement.
+
+Importing efield is light: names load their modules on first use, nothing is compiled and no
+thread is started.
+"""
+
+from importlib import import_module
+
+from efield import errors as _errors
+from efield.errors import *  # noqa: F403
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "Coil": "efield.model.coil",
+    "Constraints": "efield.search.constraints",
+    "Field": "efield.forward",
+    "HeadModel": "efield.model.head",
+    "OptimizeResult": "efield.results.result",
+    "Placement": "efield.model.placement",
+    "PreparedHead": "efield.solve.prepared",
+    "Search": "efield.search.candidates",
+    "Target": "efield.model.target",
+    "TetMesh": "efield.model.mesh",
+    "load_coil": "efield.model.coils",
+    "load_head": "efield.model.heads",
+    "optimize_coil": "efield.search.optimize",
+    "prepare": "efield.solve.prepared",
+    "simulate": "efield.forward",
+}
+
+__all__ = sorted([*_LAZY, *_errors.__all__, "__version__"])
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module 'efield' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,1 @@
+"""Reciprocity: target functionals, their currents, the exterior field, the yaw expansion."""

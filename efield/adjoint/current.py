@@ -1,0 +1,137 @@
+"""From target functionals to the currents whose magnetic field answers every coil.
+
+For ``l(E) = sum_t V_t w_t.E_t`` solve ``K psi = sum_t V_t w_t.grad`` and form the current
+``J = w - sigma grad psi``. With the node rule for dA/dt the functional of the field that a
+coil induces is ``-sum_n dadt(x_n).q_n``, ``q_n = sum_t V_t J_t / 4``, and for magnetic dipoles
+``l(E) = -sum_j (dm_j/dt).B_q(r_j)`` with ``B_q`` the Biot-Savart field of the node currents.
+(Reciprocity: Heller and van Hulsteyn 1992, 10.1016/S0006-3495(92)81587-4; in this form it is
+exact for the discrete equations.)
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from efield.kernels import biot_savart
+from efield.kernels import fem as kernel
+from efield.kernels._jit import run_chunks
+from efield.units import MU0_OVER_4PI
+
+ADJOINT_RTOL = 1e-6
+"""Relative residual of the adjoint solves: their error is the floor of every placement's value."""
+
+GROUP = 3
+"""Functionals that one pass of the kernels carries."""
+
+
+@dataclass(frozen=True, eq=False)
+class AdjointCurrents:
+    """Node currents of some target functionals.
+
+    Attributes
+    ----------
+    nodes : (n, 3) array, m
+    currents : (n, k, 3) array, A m
+        q_n of each functional; A m per unit weight.
+    residual : (k,) array
+        True relative residuals of the solves.
+    iterations : int
+    """
+
+    nodes: np.ndarray
+    currents: np.ndarray
+    residual: np.ndarray
+    iterations: int
+
+    def field(self, points, *, dtype=np.float64):
+        """Biot-Savart field of the currents, summed directly.
+
+        Parameters
+        ----------
+        points : (n_points, 3) array, m
+            Outside the head.
+        dtype : float64 or float32
+            Working precision; float32 gives about 1e-6 of the largest value.
+
+        Returns
+        -------
+        (n_points, k, 3) array, T per unit weight
+        """
+        k = self.currents.shape[1]
+        centre = self.nodes.mean(axis=0)  # small numbers keep float32 differences exact
+        nodes = (self.nodes - centre).astype(dtype)
+        where = np.ascontiguousarray((points - centre).T, dtype=dtype)
+        field = np.empty((len(points), k, 3))
+        for first in range(0, k, GROUP):
+            group = slice(first, min(first + GROUP, k))
+            width = group.stop - group.start
+            packed = np.zeros((len(nodes), GROUP * 3), dtype)
+            packed[:, : 3 * width] = (MU0_OVER_4PI * self.currents[:, group]).reshape(len(nodes), -1)
+            out = np.empty((len(points), GROUP * 3))
+            run_chunks(biot_savart.field_of_currents, len(points), where, nodes, packed, out, min_chunk=16)
+            field[:, group] = out[:, : 3 * width].reshape(-1, width, 3)
+        return field
+
+    def coil_functionals(self, positions, rates):
+        """Functionals of the field a coil induces, by direct summation in float64.
+
+        Parameters
+        ----------
+        positions : (n_dipoles, 3) array, m
+            In the head's frame.
+        rates : (n_dipoles, 3) array, A m^2 / s
+            Dipole moments times dI/dt.
+
+        Returns
+        -------
+        (k,) array
+        """
+        return -np.einsum("jc,jkc->k", rates, self.field(positions))
+
+
+def adjoint_currents(prepared, elements, weights, *, rtol=ADJOINT_RTOL):
+    """Solve the adjoint problems of some functionals of E on a target.
+
+    Parameters
+    ----------
+    prepared : PreparedHead
+    elements : (n,) int array
+        Tetrahedra of the target, in the head's own order.
+    weights : (k, n, 3) array
+        ``w_t`` of each functional, so that ``l = sum_t V_t w_t.E_t`` with V in m^3.
+    rtol : float
+
+    Returns
+    -------
+    AdjointCurrents
+
+    Raises
+    ------
+    ConvergenceError
+        The solver stalled.
+    """
+    geo = prepared.geometry
+    position = np.empty(len(geo.tet_order), np.int64)
+    position[geo.tet_order] = np.arange(len(position))
+    where = position[elements]
+    weights = np.ascontiguousarray(weights)
+    load = np.zeros((len(geo.nodes), len(weights)))
+    for k, w in enumerate(weights):
+        column = np.zeros(len(geo.nodes))
+        kernel.functional_load(geo.nodes, geo.tets, where, w, column)
+        load[:, k] = column
+    solution = prepared.solve(load, rtol=rtol)
+    currents = np.zeros((len(geo.nodes), len(weights), 3))
+    for k, w in enumerate(weights):
+        psi, q = np.ascontiguousarray(solution.x[:, k]), np.zeros((len(geo.nodes), 3))
+        kernel.current_sources(geo.nodes, geo.tets, geo.sigma, psi, where, w, q)
+        currents[:, k] = q
+    return AdjointCurrents(geo.nodes, currents, solution.residual, solution.iterations)
+
+
+def mean_field_weights(volumes):
+    """Weights (3, n, 3) of the volume-weighted mean of E_x, E_y, E_z over a target; 1/m^3."""
+    weights = np.zeros((3, len(volumes), 3))
+    for axis in range(3):
+        weights[axis, :, axis] = 1.0 / volumes.sum()
+    return weights

@@ -1,0 +1,1 @@
+"""Closed forms on spheres and the meshes to test against them: the oracles of efield."""

@@ -1,0 +1,159 @@
+"""Options that several commands share, and the values they take."""
+
+import logging
+import math
+import sys
+
+import click
+
+from efield.cli import exits
+
+DEFAULT_HEAD = "mni152"
+DEFAULT_COIL = "figure8-70mm"
+DEFAULT_TARGET = "dlpfc-left"
+
+
+class Vector(click.ParamType):
+    """Three numbers, ``x,y,z``."""
+
+    name = "x,y,z"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        numbers = parse_vector(value)
+        if numbers is None:
+            self.fail(f"{value!r} is not three finite numbers x,y,z", param, ctx)
+        return numbers
+
+
+class Assignment(click.ParamType):
+    """``TAG=VALUE``, the key a tissue tag or name."""
+
+    name = "TAG=S/m"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        key, _, number = value.partition("=")
+        try:
+            return key.strip(), float(number)
+        except ValueError:
+            self.fail(f"{value!r} is not TAG=VALUE, for example bone=0.01 or 4=0.01 (S/m)", param, ctx)
+
+
+def parse_vector(text):
+    """(x, y, z) from ``"x,y,z"``; None where the text is anything else."""
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == 3 and all(map(math.isfinite, numbers)) else None
+
+
+def apply(*options):
+    """One decorator from several, in the order that ``--help`` shows."""
+
+    def decorate(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+head_options = apply(
+    click.option("--unit", type=click.Choice(["mm", "m"]), default="mm", help="Unit of the mesh file. [mm]"),
+    click.option(
+        "--conductivity",
+        type=Assignment(),
+        multiple=True,
+        help="Conductivity of a tissue by name or tag, over the defaults; may be repeated.",
+    ),
+)
+
+coil_option = click.option(
+    "--coil", metavar="C", default=DEFAULT_COIL, show_default=True, help="Built-in coil or .ccd file."
+)
+
+radius_option = click.option(
+    "--radius",
+    type=float,
+    metavar="MM",
+    help="Radius of the target: grey matter whose element centres lie in the ball. [5]",
+)
+
+didt_option = click.option(
+    "--didt",
+    type=float,
+    metavar="A_PER_S",
+    default=1e6,
+    help="Rate of change of the coil current; every V/m is stated at it. [1e6]",
+)
+
+output_options = apply(
+    click.option("--out", metavar="DIR", help="Write the result here: JSON, tables, picture, field files."),
+    click.option("--json", "json_file", metavar="FILE", help="Write the result's JSON; - is stdout, alone."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
+    click.option("--verbose", "-v", is_flag=True, help="Log what happens to stderr."),
+)
+
+
+json_facts_option = click.option(
+    "--json", "json_file", metavar="FILE", help="Write the facts as JSON; - is stdout."
+)
+
+
+def log_to_stderr():
+    """Show what efield logs."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger = logging.getLogger("efield")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+
+
+def check_outputs(out, json_file):
+    """Refuse outputs that cannot be written, before anything is computed."""
+    from efield.errors import OutputError
+    from efield.results.outputs import check_output, check_output_file
+
+    try:
+        if out is not None:
+            check_output(out)
+        if json_file is not None and json_file != "-":
+            check_output_file(json_file)
+    except OutputError as error:
+        raise exits.Failure(str(error), exits.INPUT) from error
+
+
+def write_outputs(result, out, json_file):
+    """Save and export a result as the options ask."""
+    if out is not None:
+        result.save(out)
+    if json_file == "-":
+        click.echo(result.to_json(), nl=False)
+    elif json_file is not None:
+        result.export(json_file, format="json")
+
+
+def write_facts(facts, text, json_file):
+    """Print facts as text, or write them as JSON where ``--json`` asks for it."""
+    from efield.io.atomic import atomic_path
+    from efield.results.plain import dumps
+
+    if json_file is None:
+        click.echo(text)
+    elif json_file == "-":
+        click.echo(dumps(facts), nl=False)
+    else:
+        check_outputs(None, json_file)
+        with atomic_path(json_file) as path:
+            path.write_text(dumps(facts), encoding="utf-8")
+
+
+def load_head_from_options(head, unit, conductivity):
+    """The head of the command line; built-in names and files alike."""
+    from efield.model.heads import load_head
+
+    return load_head(head, unit=unit, conductivity=dict(conductivity) or None)

@@ -1,0 +1,39 @@
+"""Progress bars on stderr, only where stderr is a terminal."""
+
+import sys
+from contextlib import contextmanager
+
+
+@contextmanager
+def stage_progress(quiet):
+    """Yield a function ``progress(stage, fraction)``, or None where nothing is to be shown."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield _Stages(bars)
+
+
+class _Stages:
+    """One bar a stage; a new stage completes the one before."""
+
+    def __init__(self, bars):
+        self._bars = bars
+        self._tasks = {}
+
+    def __call__(self, stage, fraction):
+        if stage not in self._tasks:
+            for task in self._tasks.values():
+                self._finish(task)
+            self._tasks[stage] = self._bars.add_task(stage, total=1.0)
+        self._bars.update(self._tasks[stage], completed=fraction)
+        if fraction >= 1:
+            self._finish(self._tasks[stage])
+
+    def _finish(self, task):
+        self._bars.update(task, completed=1.0)
+        self._bars.stop_task(task)

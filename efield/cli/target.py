@@ -1,0 +1,33 @@
+"""``--target`` of the command line: a name, a coordinate, or a mask."""
+
+from efield.cli.options import parse_vector
+from efield.errors import TargetError
+
+FORMS = "a registry name, x,y,z (mm, subject space), mni:x,y,z, a NIfTI mask, or mni: and a mask"
+
+
+def parse_target(text, radius_mm=None):
+    """A Target from what the user wrote.
+
+    Raises
+    ------
+    TargetError
+        None of the forms, or a radius for a mask.
+    """
+    from efield.model.target import DEFAULT_RADIUS_MM, NAMED_TARGETS, Target
+
+    mni = text.startswith("mni:")
+    body = text.removeprefix("mni:")
+    point = parse_vector(body)
+    if body.lower().endswith((".nii", ".nii.gz")):
+        if radius_mm is not None:
+            raise TargetError(f"a mask has its own extent; leave out --radius with the target {text!r}")
+        return Target.mask(body, space="mni" if mni else "subject")
+    if point is not None:
+        make = Target.mni if mni else Target.sphere
+        return make(point, DEFAULT_RADIUS_MM if radius_mm is None else radius_mm)
+    if text not in NAMED_TARGETS:
+        raise TargetError(f"unknown target {text!r}; give {FORMS}. Names: {', '.join(NAMED_TARGETS)}")
+    if radius_mm is None:
+        return Target.named(text)
+    return Target.mni(NAMED_TARGETS[text], radius_mm)

@@ -1,0 +1,1 @@
+"""First-order finite elements: source, assembly."""

@@ -1,0 +1,153 @@
+"""Stiffness and source operator of first-order tetrahedra.
+
+Weak form of ``div(sigma grad v) = -div(sigma dA/dt)`` with no current through the scalp:
+``K v = b``, ``K_ij = sum_t V g_i.(sigma g_j)``, ``b_i = -sum_t V g_i.(sigma dadt_t)``, with
+``g_i`` the basis gradients. The dA/dt rule, once: dA/dt of a tetrahedron is the mean of its
+four node values. So the right-hand side is a sparse operator on node values.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from efield.errors import MeshError
+from efield.kernels import fem as kernel
+from efield.kernels._jit import run_chunks
+
+DADT_RULE = "interpolated from its values at the nodes by the element's own basis"
+"""How dA/dt enters right-hand side, reported E and reciprocity alike."""
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Compact copy of a mesh in the solver's own order, SI.
+
+    Attributes
+    ----------
+    nodes : (n, 3) array, m
+        Only the nodes that tetrahedra use, along a Morton curve.
+    tets : (n_tets, 4) int32 array
+        Indices into `nodes`; ordered by their smallest node.
+    sigma : (n_tets, 6) array, S/m
+        xx, yy, zz, xy, xz, yz.
+    node_order, tet_order : int arrays
+        ``nodes == mesh.nodes[node_order]``, tetrahedra likewise.
+    """
+
+    nodes: np.ndarray
+    tets: np.ndarray
+    sigma: np.ndarray
+    node_order: np.ndarray
+    tet_order: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Operators:
+    """K (CSR arrays) and, on the same pattern, the source operator (nnz, 3)."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    stiffness: np.ndarray
+    source: np.ndarray
+
+
+def geometry(mesh, conductivity):
+    """Order a mesh for the solver: neighbours in space become neighbours in memory.
+
+    Raises
+    ------
+    MeshError
+        A tetrahedron without volume.
+    """
+    flat = np.flatnonzero(mesh.volumes_mm3 <= 0)
+    if len(flat):
+        raise MeshError(
+            f"{len(flat)} tetrahedra have no volume, the first is {flat[0]} with nodes "
+            f"{mesh.tets[flat[0]].tolist()}; repair the mesh (`efield head check` lists them)"
+        )
+    used = np.zeros(len(mesh.nodes_mm), bool)
+    used[mesh.tets] = True
+    used = np.flatnonzero(used)
+    node_order = used[np.argsort(_morton(mesh.nodes_mm[used]), kind="stable")]
+    position = np.full(len(mesh.nodes_mm), -1, np.int32)
+    position[node_order] = np.arange(len(node_order), dtype=np.int32)
+    tets = position[mesh.tets]
+    tet_order = np.argsort(tets.min(axis=1), kind="stable")
+    return Geometry(
+        nodes=mesh.nodes[node_order],
+        tets=tets[tet_order],
+        sigma=_six_components(conductivity[tet_order]),
+        node_order=node_order,
+        tet_order=tet_order,
+    )
+
+
+def assemble(geo):
+    """Stiffness and source operator of a :class:`Geometry`."""
+    n = len(geo.nodes)
+    pointers, node_tets = _tets_of_nodes(geo.tets, n)
+    lengths = np.zeros(n, np.int64)
+    run_chunks(kernel.count_neighbours, n, geo.tets, pointers, node_tets, n, lengths)
+    indptr = np.zeros(n + 1, np.int32)
+    np.cumsum(lengths, out=indptr[1:])
+    nnz = int(indptr[-1])
+    indices, stiffness, source = np.empty(nnz, np.int32), np.empty(nnz), np.empty((nnz, 3))
+    run_chunks(
+        kernel.assemble_rows,
+        n,
+        geo.nodes,
+        geo.tets,
+        geo.sigma,
+        pointers,
+        node_tets,
+        indptr,
+        indices,
+        stiffness,
+        source,
+    )
+    return Operators(indptr, indices, stiffness, source)
+
+
+def _tets_of_nodes(tets, n_nodes):
+    count = np.zeros(n_nodes, np.int64)
+    kernel.count_node_tets(tets, count)
+    pointers = np.zeros(n_nodes + 1, np.int64)
+    np.cumsum(count, out=pointers[1:])
+    node_tets = np.empty(tets.size, np.int32)
+    kernel.fill_node_tets(tets, pointers[:-1].copy(), node_tets)
+    return pointers, node_tets
+
+
+def _six_components(conductivity):
+    sigma = np.zeros((len(conductivity), 6))
+    if conductivity.ndim == 1:
+        sigma[:, :3] = conductivity[:, None]
+    else:
+        rows, columns = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
+        sigma[:] = conductivity[:, rows, columns]
+    return sigma
+
+
+def _morton(points):
+    """Morton code of points on a 2^20 lattice (interleaved bits)."""
+    low = points.min(axis=0)
+    size = max(float(np.ptp(points, axis=0).max()), 1e-30)
+    lattice = ((points - low) * ((2**20 - 1) / size)).astype(np.uint64)
+    code = np.zeros(len(points), np.uint64)
+    for axis in range(3):
+        code |= _spread_bits(lattice[:, axis]) << np.uint64(axis)
+    return code
+
+
+def _spread_bits(v):
+    """Put two zero bits between the lowest 21 bits of each value."""
+    v = v & np.uint64(0x1FFFFF)
+    for shift, mask in (
+        (32, 0x1F00000000FFFF),
+        (16, 0x1F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
+        (2, 0x1249249249249249),
+    ):
+        v = (v | (v << np.uint64(shift))) & np.uint64(mask)
+    return v

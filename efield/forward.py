@@ -1,0 +1,158 @@
+"""The field of a coil at given placements."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from efield.errors import EfieldError, PlacementError
+from efield.fem.source import dadt, dipoles_in_head
+from efield.model.arrays import FieldsOnlyPickle, read_only
+from efield.model.coils import load_coil
+from efield.model.placement import Placement
+from efield.solve.prepared import BLOCK, prepare
+from efield.units import to_mm
+
+DEFAULT_RTOL = 1e-6
+"""Relative residual of a forward solve: far below the discretization error."""
+
+
+@dataclass(frozen=True, eq=False)
+class Field(FieldsOnlyPickle):
+    """Electric field of one placement, one value per tetrahedron.
+
+    Attributes
+    ----------
+    head : HeadModel
+    E : (n_tets, 3) array, V/m
+        ``-dA/dt - grad v`` in the head's frame, raw: constant per tetrahedron.
+    placement : Placement
+    didt : float, A/s
+    coil_name : str
+    residual : float
+        True relative residual of the linear solve.
+    """
+
+    head: object = field(repr=False)
+    E: np.ndarray = field(repr=False)
+    placement: Placement
+    didt: float
+    coil_name: str
+    residual: float
+
+    @cached_property
+    def magnitude(self):
+        """(n_tets,) |E|, V/m."""
+        return read_only(np.linalg.norm(self.E, axis=1))
+
+    def metrics(self, region):
+        """Summary of |E| in a target and over grey matter, see :mod:`efield.metrics`.
+
+        Parameters
+        ----------
+        region : Target, TargetRegion or (n,) int array
+            Where to summarise.
+        """
+        from efield.metrics import field_metrics
+
+        if hasattr(region, "resolve"):
+            region = region.resolve(self.head)
+        return field_metrics(self.head, self.magnitude, getattr(region, "elements", region))
+
+    def save(self, path):
+        """Write the field for ParaView (``.vtu``) or Gmsh and SimNIBS (``.msh``)."""
+        from efield.io.fields import write_field
+
+        write_field(path, self.head, self.E)
+
+
+def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_RTOL, progress=None):
+    """Solve for the electric field a coil induces.
+
+    Parameters
+    ----------
+    head : HeadModel, PreparedHead, str or path
+    coil : Coil, str or path
+    placements : Placement, (4, 4) array or a sequence of them
+    didt : float
+        Rate of change of the coil current, A/s.
+    element_order : {1}
+    rtol : float
+        Relative residual of the linear solves.
+    progress : callable, optional
+        Called with (stage, fraction); may raise to cancel.
+
+    Returns
+    -------
+    Field, or a tuple of Field for a sequence of placements
+
+    Raises
+    ------
+    PlacementError
+        A pose that is not rigid, or a dipole of the coil inside the head.
+    ConvergenceError
+        The solver stalled.
+    """
+    prepared = prepare(head, element_order=element_order)
+    coil = load_coil(coil)
+    didt = check_didt(didt)
+    poses, single = _as_placements(placements)
+    fields = []
+    for start in range(0, len(poses), BLOCK):
+        batch = poses[start : start + BLOCK]
+        fields.extend(_solve_batch(prepared, coil, batch, didt, rtol))
+        if progress is not None:
+            progress("forward", len(fields) / len(poses))
+    return fields[0] if single else tuple(fields)
+
+
+def require_outside(head, coil, placement):
+    """Raise PlacementError where a dipole of the coil lies inside the head."""
+    positions, _ = dipoles_in_head(coil, placement)
+    inside = head.boundary.contains(to_mm(positions))
+    if inside.any():
+        raise PlacementError(
+            f"{np.count_nonzero(inside)} of {len(inside)} dipoles of coil {coil.name!r} lie inside head "
+            f"{head.name!r} at centre {np.round(placement.center_mm, 1).tolist()} mm; move the coil "
+            "outwards along its -z axis, or check that z points into the head"
+        )
+
+
+def _solve_batch(prepared, coil, placements, didt, rtol):
+    node_dadt = np.empty((len(prepared.nodes), 3, len(placements)))
+    for k, placement in enumerate(placements):
+        require_outside(prepared.head, coil, placement)
+        positions, moments = dipoles_in_head(coil, placement)
+        node_dadt[:, :, k] = dadt(prepared.nodes, positions, moments * didt)
+    solution = prepared.solve(prepared.source_load(node_dadt), rtol=rtol)
+    for k, placement in enumerate(placements):
+        e_field = prepared.element_field(
+            np.ascontiguousarray(solution.x[:, k]), np.ascontiguousarray(node_dadt[:, :, k])
+        )
+        yield Field(
+            head=prepared.head,
+            E=read_only(e_field),
+            placement=placement,
+            didt=didt,
+            coil_name=coil.name,
+            residual=float(solution.residual[k]),
+        )
+
+
+def _as_placements(placements):
+    """List of placements, and whether a single one was given."""
+    if isinstance(placements, Placement):
+        return [placements], True
+    if isinstance(placements, np.ndarray) and placements.ndim == 2:
+        return [Placement(placements)], True
+    poses = [p if isinstance(p, Placement) else Placement(p) for p in placements]
+    if not poses:
+        raise PlacementError("no placements given")
+    return poses, False
+
+
+def check_didt(didt):
+    didt = float(didt)
+    if not np.isfinite(didt):
+        raise EfieldError(f"didt must be a finite number of A/s, not {didt}")
+    return didt

@@ -1,0 +1,121 @@
+"""A-field NIfTI files: a coil's vector potential sampled on a grid.
+
+SimNIBS writes them as ``.nii.gz`` with three components per stimulator: A in T m per ampere of
+coil current, which is dA/dt in V/m per A/s. The affine maps voxels to the coil frame in mm.
+"""
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from efield.errors import CoilError, FormatError
+
+__all__ = ["AFieldRecord", "read_a_field", "sample_a_field"]
+
+MAX_VALUES = 1 << 29
+"""4 GiB of float64: a header that claims more is taken to be corrupt."""
+
+
+@dataclass(frozen=True, eq=False)
+class AFieldRecord:
+    """A sampled vector potential.
+
+    Parameters
+    ----------
+    affine : (4, 4) array
+        Voxel indices to the coil frame, mm.
+    data : (nx, ny, nz, 3 k) array
+        Vector potential of each of k stimulators, T m per ampere, components along the coil's axes.
+    """
+
+    affine: np.ndarray
+    data: np.ndarray
+
+
+def read_a_field(path):
+    """Read an A-field NIfTI file.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.nii`` or ``.nii.gz``.
+
+    Returns
+    -------
+    AFieldRecord
+
+    Raises
+    ------
+    FormatError
+        Not a readable NIfTI file, not three components per stimulator, values that are not finite,
+        a singular affine, or a header that declares a unit other than mm.
+    """
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Pair):
+            raise FormatError(
+                f"{path}: is {type(image).__name__}, not NIfTI; an A-field is a .nii or .nii.gz"
+            )
+        shape, affine, unit = image.shape, image.affine, image.header.get_xyzt_units()[0]
+        if math.prod(shape) > MAX_VALUES:
+            raise FormatError(f"{path}: header claims {shape} values; corrupt, or not an A-field")
+        data = np.asarray(image.dataobj, dtype=np.float64)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: cannot be read as NIfTI, damaged or another format: {error}") from error
+    if data.ndim == 5 and shape[3] == 1:  # the NIfTI convention for one vector per voxel
+        data = data[:, :, :, 0]
+    if data.ndim != 4 or data.shape[3] % 3 or not data.size:
+        raise FormatError(f"{path}: shape {shape}; an A-field has shape (nx, ny, nz, 3 x stimulators)")
+    if unit not in ("mm", "unknown"):
+        raise FormatError(f"{path}: header declares positions in {unit}; A-fields are in mm")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise FormatError(f"{path}: the voxel-to-mm affine is singular: {np.asarray(affine).tolist()}")
+    bad = np.argwhere(~np.isfinite(data))
+    if len(bad):
+        raise FormatError(f"{path}: value at voxel and component {bad[0].tolist()} is not finite")
+    return AFieldRecord(np.asarray(affine, dtype=np.float64), data)
+
+
+def sample_a_field(record, points_mm):
+    """Vector potential at points, by trilinear interpolation.
+
+    Parameters
+    ----------
+    record : AFieldRecord
+    points_mm : (n, 3) array
+        Points in the coil frame, mm.
+
+    Returns
+    -------
+    (n, 3 k) array
+        T m per ampere.
+
+    Raises
+    ------
+    CoilError
+        Points outside the sampled box; nothing is extrapolated or filled with zeros.
+    """
+    from scipy.ndimage import map_coordinates
+
+    points = np.atleast_2d(np.asarray(points_mm, dtype=np.float64))
+    to_voxel = np.linalg.inv(record.affine)
+    voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    last = np.array(record.data.shape[:3]) - 1
+    # A millionth of a voxel: a grid point mapped there and back must count as inside.
+    inside = ((voxels >= -1e-6) & (voxels <= last + 1e-6)).all(axis=1)
+    if not inside.all():
+        worst = points[np.argmin(inside)].tolist()
+        raise CoilError(
+            f"{np.count_nonzero(~inside)} of {len(points)} points lie outside the box where the coil's field "
+            f"is sampled, the first at {worst} mm in the coil frame; use a coil file that covers the head"
+        )
+    voxels = np.clip(voxels, 0, last).T
+    return np.stack([map_coordinates(a, voxels, order=1) for a in np.moveaxis(record.data, 3, 0)], axis=1)

@@ -1,0 +1,82 @@
+"""One coil pose as a file: a 4 x 4 matsimnibs (coil to head, translation in mm).
+
+Read from the ``result.json`` of a run, a JSON list of four rows, a text table (blanks or
+commas), or a NumPy ``.npy``. Whether it is a rigid pose is for `Placement` to say.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from efield.errors import FormatError
+from efield.io.atomic import atomic_path
+
+POSE_FORMATS = ("json", "txt", "csv", "npy")
+
+
+def read_pose(path):
+    """Read a 4 x 4 pose.
+
+    Returns
+    -------
+    (4, 4) float array
+
+    Raises
+    ------
+    FormatError
+        Unknown suffix, a file that cannot be parsed, another shape, a number not finite.
+    """
+    path = Path(path)
+    suffix = path.suffix.lstrip(".").lower()
+    if suffix not in POSE_FORMATS:
+        raise FormatError(f"cannot tell what {path} is; a pose ends in .{', .'.join(POSE_FORMATS)}")
+    try:
+        pose = np.asarray(_READERS[suffix](path), dtype=np.float64)
+    except OSError as error:
+        raise FormatError(f"cannot read the pose {path}: {error.strerror or error}") from error
+    except (ValueError, TypeError, EOFError) as error:
+        raise FormatError(f"{path} holds no 4 x 4 pose: {error}") from error
+    if pose.shape != (4, 4):
+        raise FormatError(f"{path} holds an array of shape {pose.shape}; a pose is 4 x 4")
+    if not np.isfinite(pose).all():
+        raise FormatError(f"{path} holds a number that is not finite: {pose[~np.isfinite(pose)][0]}")
+    return pose
+
+
+def write_pose(path, matsimnibs, *, format=None):
+    """Write a 4 x 4 pose as ``.txt`` (17 digits) or ``.npy``."""
+    name = (format or Path(path).suffix.lstrip(".")).lower()
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        if name == "npy":
+            np.save(file, np.asarray(matsimnibs, dtype=np.float64), allow_pickle=False)
+        elif name == "txt":
+            header = "matsimnibs: coil to head, columns x y z centre, z into the head; mm"
+            np.savetxt(file, matsimnibs, fmt="%.17g", header=header)
+        else:
+            raise FormatError(f"unknown pose format {name!r} for {path}; known: txt, npy")
+
+
+def _read_json(path):
+    body = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(body, dict):
+        return body
+    if "placement" in body:
+        body = body["placement"]
+    if not isinstance(body, dict) or "matsimnibs" not in body:
+        raise ValueError("the JSON has neither 'matsimnibs' nor 'placement' with one")
+    return body["matsimnibs"]
+
+
+def _read_text(path):
+    text = path.read_text(encoding="utf-8").replace(",", " ").replace(";", " ")
+    rows = [line.split("#")[0].split() for line in text.splitlines()]
+    return [[float(word) for word in row] for row in rows if row]
+
+
+_READERS = {
+    "json": _read_json,
+    "txt": _read_text,
+    "csv": _read_text,
+    "npy": lambda path: np.load(path, allow_pickle=False),
+}

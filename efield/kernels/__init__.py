@@ -1,0 +1,1 @@
+"""Numba leaves: arrays in, arrays out, SI, no validation. Wrappers check."""

@@ -1,0 +1,91 @@
+"""The one numba decorator, and the one way a kernel uses more than one thread.
+
+Kernels are serial and release the GIL; :func:`run_chunks` hands fixed slices of the
+output to a thread pool. So no numba threading layer is ever started (two threads may
+call efield at once, forks are safe), a result does not depend on the thread count, and
+compiling stays quick.
+"""
+
+import itertools
+import os
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+
+_warned = threading.Event()
+
+
+def jit(function):
+    """Compile on first use, cached on disk where a cache directory can be written.
+
+    ``error_model="numpy"`` is what lets division and ``1/sqrt`` vectorise; singular
+    points are handled in the kernels.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(function, cache=True, **options)
+    except RuntimeError as error:  # numba found no place for its cache
+        _warn_uncached(error)
+        return numba.njit(function, **options)
+
+
+def _warn_uncached(error):
+    if not _warned.is_set():
+        _warned.set()
+        warnings.warn(
+            f"compiled kernels cannot be cached ({error}); every process compiles them again. "
+            "Set NUMBA_CACHE_DIR to a writable directory.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def thread_count():
+    """Threads a kernel may use: EFIELD_NUM_THREADS, else the cores this process may use."""
+    wanted = os.environ.get("EFIELD_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_pools = {}
+_pools_lock = threading.Lock()
+
+
+def _pool(n_threads):
+    with _pools_lock:
+        if n_threads not in _pools:
+            _pools[n_threads] = ThreadPoolExecutor(n_threads, thread_name_prefix="efield")
+        return _pools[n_threads]
+
+
+def _after_fork():
+    global _pools_lock  # the parent's threads and the lock they may hold are gone
+    _pools_lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def run_chunks(kernel, n, *args, min_chunk=2048):
+    """Run ``kernel(start, stop, *args)`` over slices that cover ``range(n)``.
+
+    Each slice must own its part of the output; then the result is the same bit for bit
+    whatever the number of threads. Below `min_chunk` items the call stays in this thread.
+    """
+    n_threads = min(thread_count(), max(1, n // min_chunk))
+    if n_threads == 1:
+        kernel(0, n, *args)
+        return
+    n_chunks = n_threads if n < 64 * min_chunk else 4 * n_threads
+    edges = [n * i // n_chunks for i in range(n_chunks + 1)]
+    pool = _pool(n_threads)
+    futures = [pool.submit(kernel, a, b, *args) for a, b in itertools.pairwise(edges)]
+    for future in futures:
+        future.result()

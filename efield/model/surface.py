@@ -1,0 +1,245 @@
+"""Triangulated surfaces, above all the outer scalp."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from efield.errors import MeshError
+from efield.kernels import geometry as kernel
+from efield.kernels._jit import run_chunks
+from efield.model.arrays import FieldsOnlyPickle, read_only
+
+NORMAL_RADIUS_MM = 15.0
+"""Radius of the patch whose area-weighted normals make up the smoothed normal."""
+
+
+@dataclass(frozen=True, eq=False)
+class TriSurface(FieldsOnlyPickle):
+    """Triangulated surface, outward oriented, millimetres.
+
+    Parameters
+    ----------
+    vertices_mm : (n_vertices, 3) array
+    triangles : (n_triangles, 3) int array
+        Counter-clockwise seen from outside.
+    """
+
+    vertices_mm: np.ndarray
+    triangles: np.ndarray
+
+    def __post_init__(self):
+        object.__setattr__(self, "vertices_mm", read_only(self.vertices_mm, np.float64))
+        object.__setattr__(self, "triangles", read_only(self.triangles, np.int32))
+
+    @classmethod
+    def of_faces(cls, nodes_mm, faces):
+        """Surface of some faces of a mesh, with the unused nodes left out."""
+        used, compact = np.unique(faces, return_inverse=True)
+        return cls(nodes_mm[used], compact.reshape(-1, 3))
+
+    @cached_property
+    def corners_mm(self):
+        """(n_triangles, 3, 3) corner positions."""
+        return read_only(self.vertices_mm[self.triangles])
+
+    @cached_property
+    def area_normals_mm2(self):
+        """(n_triangles, 3) outward normals with the triangles' areas as length."""
+        a, b, c = np.moveaxis(self.corners_mm, 1, 0)
+        return read_only(0.5 * np.cross(b - a, c - a))
+
+    @cached_property
+    def areas_mm2(self):
+        """(n_triangles,) areas."""
+        return read_only(np.linalg.norm(self.area_normals_mm2, axis=1))
+
+    @cached_property
+    def centroids_mm(self):
+        """(n_triangles, 3) centroids."""
+        return read_only(self.corners_mm.mean(axis=1))
+
+    @cached_property
+    def is_closed(self):
+        """Whether each edge belongs to exactly two triangles."""
+        edges = np.sort(self.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+        _, count = np.unique(edges, axis=0, return_counts=True)
+        return bool(np.all(count == 2))
+
+    @cached_property
+    def _tree(self):
+        return cKDTree(self.centroids_mm)
+
+    @cached_property
+    def _largest_radius_mm(self):
+        return float(np.linalg.norm(self.corners_mm - self.centroids_mm[:, None], axis=2).max())
+
+    def closest(self, points_mm):
+        """Closest points on the surface.
+
+        Parameters
+        ----------
+        points_mm : (n, 3) array
+
+        Returns
+        -------
+        closest_mm : (n, 3) array
+        distance_mm : (n,) array
+            Unsigned.
+        face : (n,) int array
+            A triangle that holds the closest point.
+        """
+        points = np.ascontiguousarray(np.atleast_2d(points_mm), dtype=np.float64)
+        reach = self._tree.query(points)[0] + self._largest_radius_mm
+        starts, lists = _flatten(self._tree.query_ball_point(points, reach * (1 + 1e-9)))
+        closest, face = np.empty_like(points), np.empty(len(points), np.int64)
+        run_chunks(kernel.closest_points, len(points), points, self.corners_mm, starts, lists, closest, face)
+        return closest, np.linalg.norm(closest - points, axis=1), face
+
+    def signed_distance(self, points_mm):
+        """(n,) distance to the surface, negative inside; the sign is that of the closest triangle."""
+        points = np.atleast_2d(points_mm)
+        closest, distance, face = self.closest(points)
+        side = np.einsum("ij,ij->i", points - closest, self.area_normals_mm2[face])
+        return np.where(side < 0, -distance, distance)
+
+    def sample(self, spacing_mm):
+        """Points on the surface, at most `spacing_mm` apart, on a regular pattern per triangle."""
+        edges = np.linalg.norm(self.corners_mm - np.roll(self.corners_mm, 1, axis=1), axis=2)
+        count = np.maximum(np.ceil(edges.max(axis=1) / spacing_mm).astype(int), 1)
+        parts = []
+        for n in np.unique(count):
+            i, j = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
+            keep = i + j < n
+            u, v = (i[keep] + 1 / 3) / n, (j[keep] + 1 / 3) / n
+            shape = np.stack([1 - u - v, u, v], axis=1)
+            parts.append(np.einsum("pk,fkc->fpc", shape, self.corners_mm[count == n]).reshape(-1, 3))
+        return np.concatenate(parts)
+
+    def ray_hits(self, origins_mm, directions):
+        """First crossing of rays.
+
+        Returns
+        -------
+        distance_mm : (n,) array
+            Along the unit direction; inf where a ray misses.
+        face : (n,) int array
+            Triangle crossed; -1 where a ray misses.
+        """
+        origins = np.ascontiguousarray(np.atleast_2d(origins_mm), dtype=np.float64)
+        directions = np.ascontiguousarray(
+            np.broadcast_to(np.asarray(directions, dtype=np.float64), origins.shape)
+        )
+        distance, face = np.empty(len(origins)), np.empty(len(origins), np.int64)
+        a, b, c = (np.ascontiguousarray(x) for x in np.moveaxis(self.corners_mm, 1, 0))
+        run_chunks(
+            kernel.ray_hits, len(origins), origins, directions, a, b - a, c - a, distance, face, min_chunk=8
+        )
+        return distance, face
+
+    def facing(self, direction):
+        """The triangles whose outward normal has a part along `direction`, as a surface."""
+        front = self.area_normals_mm2 @ np.asarray(direction, dtype=np.float64) > 0
+        return TriSurface(self.vertices_mm, self.triangles[front])
+
+    def contains(self, points_mm):
+        """(n,) bool: which points lie inside the (closed) surface."""
+        points = np.ascontiguousarray(np.atleast_2d(points_mm), dtype=np.float64)
+        inside = np.zeros(len(points), bool)
+        low, high = self.vertices_mm.min(axis=0), self.vertices_mm.max(axis=0)
+        near = np.flatnonzero(np.all((points >= low) & (points <= high), axis=1))
+        result = np.zeros(len(near), bool)
+        run_chunks(kernel.winding, len(near), points[near], self.corners_mm, result, min_chunk=8)
+        inside[near] = result
+        return inside
+
+    def smooth_normal(self, points_mm):
+        """Outward area-smoothed unit normals at points on or near the surface.
+
+        The mean of the triangles' area normals, weighted with the Wendland function
+        ``(1 - s)^4 (4 s + 1)``, ``s = distance to the centroid / NORMAL_RADIUS_MM``.
+
+        Parameters
+        ----------
+        points_mm : (n, 3) array
+
+        Returns
+        -------
+        (n, 3) array
+        """
+        return self.smooth_normal_jacobian(points_mm)[0]
+
+    def smooth_normal_jacobian(self, points_mm):
+        """Smoothed normals (n, 3) and their derivative (n, 3, 3), ``dn_i / dp_j`` per mm.
+
+        Raises
+        ------
+        MeshError
+            No triangle lies within the smoothing radius of a point.
+        """
+        points = np.ascontiguousarray(np.atleast_2d(points_mm), dtype=np.float64)
+        normals, jacobians = np.empty((len(points), 3)), np.empty((len(points), 3, 3))
+        near = self._tree.query_ball_point(points, NORMAL_RADIUS_MM, return_sorted=True)
+        starts, lists = _flatten(near)
+        run_chunks(
+            kernel.smooth_normals,
+            len(points),
+            points,
+            self.centroids_mm,
+            self.area_normals_mm2,
+            NORMAL_RADIUS_MM,
+            starts,
+            lists,
+            normals,
+            jacobians,
+            min_chunk=256,
+        )
+        lost = np.isnan(normals[:, 0])
+        if lost.any():
+            raise MeshError(
+                f"no surface within {NORMAL_RADIUS_MM} mm of {np.round(points[np.argmax(lost)], 2).tolist()} "
+                "mm: the point is not on the scalp"
+            )
+        return normals, jacobians
+
+
+def _flatten(lists):
+    """Row pointers and concatenated indices of lists of neighbours."""
+    starts = np.zeros(len(lists) + 1, np.int64)
+    np.cumsum([len(item) for item in lists], out=starts[1:])
+    return starts, np.fromiter((f for item in lists for f in item), np.int64, starts[-1])
+
+
+def outer_scalp(mesh, scalp_triangles=None):
+    """Outermost closed surface of a mesh: the largest connected part of its boundary.
+
+    Where the file names scalp triangles only the boundary faces among them count.
+
+    Raises
+    ------
+    MeshError
+        None of the file's scalp triangles lies on the boundary of the tetrahedra.
+    """
+    faces = mesh.boundary_faces
+    if scalp_triangles is not None:
+        named = {tuple(face) for face in np.sort(scalp_triangles, axis=1).tolist()}
+        on_scalp = np.array([tuple(face) in named for face in np.sort(faces, axis=1).tolist()])
+        if not on_scalp.any():
+            raise MeshError("no scalp triangle (tag 1005) of the file lies on the mesh's outer boundary")
+        faces = faces[on_scalp]
+    return TriSurface.of_faces(mesh.nodes_mm, faces[_largest_part(mesh.nodes_mm, faces)])
+
+
+def _largest_part(nodes_mm, faces):
+    """Mask of the faces in the connected part with the largest area."""
+    pairs = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
+    n = len(nodes_mm)
+    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(n, n))
+    part = connected_components(graph, directed=False)[1][faces[:, 0]]
+    a, b, c = (nodes_mm[faces[:, i]] for i in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    totals = np.bincount(part, weights=area)
+    return part == np.argmax(totals)

@@ -1,0 +1,263 @@
+"""The brain region whose field is wanted."""
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from efield.errors import TargetError
+from efield.model.arrays import FieldsOnlyPickle, read_only
+from efield.model.conductivity import tag_of
+from efield.tissues import TISSUE_NAMES
+
+DEFAULT_RADIUS_MM = 5.0
+
+NAMED_TARGETS = MappingProxyType(
+    {
+        # peak of the normative sgACC anticorrelation, N = 1000: Weigand et al. 2018
+        "dlpfc-left": (-42.0, 44.0, 30.0),
+    }
+)
+"""Registry: name to MNI coordinate (mm); each is a 5 mm ball in grey matter."""
+
+
+@dataclass(frozen=True, eq=False)
+class TargetRegion(FieldsOnlyPickle):
+    """Tetrahedra of a target in one head.
+
+    Attributes
+    ----------
+    elements : (n,) int array
+        Indices into the head's tetrahedra.
+    volumes_mm3 : (n,) array
+    center_mm : (3,) array
+        Centre asked for, after projection; the volume-weighted barycentre where none was.
+    moved_mm : float
+        How far the centre was moved to reach the tissue.
+    """
+
+    elements: np.ndarray
+    volumes_mm3: np.ndarray
+    center_mm: np.ndarray
+    moved_mm: float
+    name: str
+    space: str
+
+    def summary(self):
+        """The record that results carry."""
+        return {
+            "name": self.name,
+            "n_elements": len(self.elements),
+            "volume_mm3": float(self.volumes_mm3.sum()),
+            "center_mm": [float(x) for x in self.center_mm],
+            "moved_mm": float(self.moved_mm),
+            "space": self.space,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A target region, independent of the head; :meth:`resolve` finds it in one.
+
+    Make it with :meth:`sphere`, :meth:`mni`, :meth:`mask`, :meth:`elements` or :meth:`named`.
+    """
+
+    name: str
+    _resolve: object = field(repr=False)
+
+    @classmethod
+    def sphere(cls, center_mm, radius_mm=DEFAULT_RADIUS_MM, tissue="grey_matter"):
+        """Tetrahedra of `tissue` whose barycentre lies in a ball, subject space (mm)."""
+        center, radius, tag = _center(center_mm), _radius(radius_mm), tag_of(tissue)
+        label = f"sphere {_words(center)} r {radius:g} mm"
+        return cls(label, _Sphere(center, radius, tag, label))
+
+    @classmethod
+    def mni(cls, point_mm, radius_mm=DEFAULT_RADIUS_MM, tissue="grey_matter"):
+        """The same about an MNI coordinate, projected to the tissue; the shift is reported."""
+        center, radius, tag = _center(point_mm), _radius(radius_mm), tag_of(tissue)
+        label = f"mni {_words(center)} r {radius:g} mm"
+        return cls(label, _MniSphere(center, radius, tag, label))
+
+    @classmethod
+    def mask(cls, nifti, *, space="subject", threshold=0.5, tissue="grey_matter"):
+        """Tetrahedra of `tissue` whose barycentre lies in a voxel above `threshold`."""
+        if space not in ("subject", "mni"):
+            raise TargetError(f"unknown space {space!r}; valid: subject, mni")
+        return cls(f"mask {nifti}", _Mask(nifti, space, float(threshold), tag_of(tissue)))
+
+    @classmethod
+    def elements(cls, indices):
+        """Tetrahedra by index."""
+        return cls("elements", _Elements(np.unique(np.asarray(indices, dtype=np.int64).ravel())))
+
+    @classmethod
+    def named(cls, name):
+        """A target of the registry, such as ``dlpfc-left``."""
+        if name not in NAMED_TARGETS:
+            raise TargetError(f"unknown target {name!r}; valid: {', '.join(NAMED_TARGETS)}")
+        center = _center(NAMED_TARGETS[name])
+        return cls(name, _MniSphere(center, DEFAULT_RADIUS_MM, tag_of("grey_matter"), name))
+
+    def resolve(self, head):
+        """Find the region in a head.
+
+        Returns
+        -------
+        TargetRegion
+
+        Raises
+        ------
+        TargetError
+            No tetrahedron belongs to the target; the message says what lies there.
+        """
+        return self._resolve(head)
+
+
+def as_target(target):
+    """A :class:`Target` from what a pipeline passes: a target, a name or (x, y, z) in mm."""
+    if isinstance(target, Target):
+        return target
+    if isinstance(target, str):
+        return Target.named(target)
+    return Target.sphere(target)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sphere:
+    center: np.ndarray
+    radius: float
+    tag: int
+    label: str
+    moved: float = 0.0
+
+    def __call__(self, head):
+        near = np.linalg.norm(head.mesh.barycentres_mm - self.center, axis=1) <= self.radius
+        found = np.flatnonzero(near & (head.tags == self.tag))
+        if len(found) == 0:
+            raise TargetError(self._why_empty(head))
+        return _region(head, found, self.center, self.moved, self.label)
+
+    def _why_empty(self, head):
+        tissue = TISSUE_NAMES.get(self.tag, f"tag {self.tag}")
+        here = f"no {tissue} tetrahedron within {self.radius:g} mm of {_words(self.center)} mm"
+        candidates = np.flatnonzero(head.tags == self.tag)
+        if len(candidates) == 0:
+            return f"{here}: the head has no {tissue} at all"
+        nearest, distance = _nearest(head, candidates, self.center)
+        inside = "inside" if head.scalp.contains(self.center[None])[0] else "outside"
+        return (
+            f"{here}, a point {inside} the head; the nearest lies {distance:.1f} mm away at "
+            f"{_words(nearest)}. Check the target's frame (subject space, RAS, mm) or use Target.mni, "
+            "which projects to the tissue"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _MniSphere:
+    center: np.ndarray
+    radius: float
+    tag: int
+    label: str
+
+    def __call__(self, head):
+        if head.space != "mni":
+            raise TargetError(
+                f"target {self.label!r} is in MNI space and head {head.name!r} carries no MNI transform; "
+                "give the target in the subject's own coordinates (Target.sphere)"
+            )
+        if not head.scalp.contains(self.center[None])[0]:
+            raise TargetError(
+                f"MNI point {_words(self.center)} lies outside the head; check its sign and unit"
+            )
+        point, moved = _project(head, self.tag, self.center)
+        return _Sphere(point, self.radius, self.tag, self.label, moved)(head)
+
+
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    nifti: object
+    space: str
+    threshold: float
+    tag: int
+
+    def __call__(self, head):
+        from efield.io.nifti import read_volume
+
+        if self.space == "mni" and head.space != "mni":
+            raise TargetError(
+                f"mask {self.nifti} is in MNI space and head {head.name!r} has no MNI transform"
+            )
+        volume = read_volume(self.nifti)
+        candidates = np.flatnonzero(head.tags == self.tag)
+        values = volume.nearest(head.mesh.barycentres_mm[candidates])
+        found = candidates[values > self.threshold]
+        if len(found) == 0:
+            tissue = TISSUE_NAMES.get(self.tag, f"tag {self.tag}")
+            raise TargetError(
+                f"mask {self.nifti} above {self.threshold:g} overlaps no {tissue} of head {head.name!r}; "
+                "check its frame and threshold"
+            )
+        return _region(head, found, None, 0.0, f"mask {self.nifti}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Elements:
+    indices: np.ndarray
+
+    def __call__(self, head):
+        if len(self.indices) == 0:
+            raise TargetError("the target has no elements")
+        if self.indices[0] < 0 or self.indices[-1] >= len(head.tets):
+            raise TargetError(
+                f"target elements {self.indices[0]}..{self.indices[-1]} are outside the head's "
+                f"0..{len(head.tets) - 1}"
+            )
+        return _region(head, self.indices, None, 0.0, "elements")
+
+
+def _region(head, found, center, moved, name):
+    volumes = head.mesh.volumes_mm3[found]
+    if center is None:
+        center = volumes @ head.mesh.barycentres_mm[found] / volumes.sum()
+    return TargetRegion(read_only(found), read_only(volumes), center, moved, name, head.space)
+
+
+def _project(head, tag, point):
+    """Nearest point of a tissue: the point itself inside it, else the nearest barycentre."""
+    candidates = np.flatnonzero(head.tags == tag)
+    if len(candidates) == 0:
+        raise TargetError(f"the head has no {TISSUE_NAMES.get(tag, tag)}")
+    corners = head.nodes_mm[head.tets[candidates]]
+    holds = np.all((corners.min(axis=1) <= point) & (corners.max(axis=1) >= point), axis=1)
+    for a, b, c, d in corners[holds]:
+        local = np.linalg.solve(np.stack([b - a, c - a, d - a], axis=1), point - a)
+        if np.all(local >= -1e-9) and local.sum() <= 1 + 1e-9:
+            return point, 0.0
+    return _nearest(head, candidates, point)
+
+
+def _nearest(head, candidates, point):
+    distance = np.linalg.norm(head.mesh.barycentres_mm[candidates] - point, axis=1)
+    best = int(np.argmin(distance))
+    return head.mesh.barycentres_mm[candidates[best]], float(distance[best])
+
+
+def _center(value):
+    try:
+        center = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        center = np.empty(0)
+    if center.shape != (3,) or not np.all(np.isfinite(center)):
+        raise TargetError(f"a target's centre must be three finite coordinates in mm, not {value!r}")
+    return read_only(center)
+
+
+def _radius(value):
+    if not np.isfinite(value) or value <= 0:
+        raise TargetError(f"a target's radius must be positive, in mm, not {value!r}")
+    return float(value)
+
+
+def _words(point):
+    return "(" + ", ".join(f"{x:.1f}" for x in point) + ")"

@@ -1,0 +1,60 @@
+"""Where a number comes from: inputs by hash, settings, versions."""
+
+import datetime
+import importlib
+import importlib.metadata
+import platform
+
+from efield.fem.assemble import DADT_RULE
+from efield.tissues import TISSUE_NAMES
+
+_PACKAGES = ("numpy", "scipy", "numba", "pyamg", "meshio", "nibabel")
+
+
+def provenance(head, coil, *, element_order=1, **settings):
+    """Provenance of a run.
+
+    Parameters
+    ----------
+    head : HeadModel
+    coil : Coil
+    element_order : int
+    **settings
+        What else a reader needs to repeat the run, plain values: ``search={...}``, ...
+
+    Returns
+    -------
+    dict
+        Deterministic but for the key ``run``: time, machine, versions of other packages.
+    """
+    return {
+        "efield": version(),
+        "head": head.name,
+        "space": head.space,
+        "head_sha256": head.sha256,
+        "n_nodes": len(head.nodes_mm),
+        "n_tets": len(head.tets),
+        "coil": coil.name,
+        "coil_sha256": coil.sha256,
+        "n_dipoles": len(coil.positions_mm),
+        "conductivity": {TISSUE_NAMES.get(t, str(t)): v for t, v in head.tag_conductivity.items()},
+        "element_order": element_order,
+        "dadt_rule": DADT_RULE,
+        **settings,
+        "run": run_info(),
+    }
+
+
+def version():
+    """Version of efield; the package itself states it and may not be imported by name here."""
+    return importlib.import_module("efield").__version__
+
+
+def run_info():
+    """What differs between runs and machines."""
+    return {
+        "finished_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }

@@ -1,0 +1,1 @@
+"""Candidates, objectives, polish, optimization."""

@@ -1,0 +1,140 @@
+"""What a placement must satisfy, as data, and the check of a whole grid against it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from efield.errors import SearchError
+from efield.kernels import geometry
+from efield.search.candidates import yaw_rotations
+
+YAW_CHECK_DEG = 10.0
+"""Clearance varies slowly with yaw: the grid's is sampled this finely and taken over between."""
+
+POINT_SPACING_MM = 6.0
+"""The grid's clearance looks at points of the coil this far apart; reported ones at all."""
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Limits on the placement.
+
+    Parameters
+    ----------
+    distance_mm : float
+        Coil origin to scalp along the coil's z axis: casing, hair and cap.
+    min_clearance_mm : float
+        Smallest allowed distance between the scalp and the coil's casing (its dipoles where
+        no casing is known).
+    yaw_range_deg : (low, high) or None
+        Allowed yaw to the midline, from `low` anticlockwise to `high` as the angle grows;
+        None allows all.
+
+    Raises
+    ------
+    SearchError
+        A value that is not finite, or a negative distance.
+    """
+
+    distance_mm: float = 4.0
+    min_clearance_mm: float = 0.0
+    yaw_range_deg: tuple | None = None
+
+    def __post_init__(self):
+        if not np.isfinite(self.distance_mm) or self.distance_mm < 0:
+            raise SearchError(f"distance_mm must be >= 0, not {self.distance_mm!r}")
+        if not np.isfinite(self.min_clearance_mm) or self.min_clearance_mm < 0:
+            raise SearchError(f"min_clearance_mm must be >= 0, not {self.min_clearance_mm!r}")
+        if self.yaw_range_deg is not None:
+            bounds = np.asarray(self.yaw_range_deg, dtype=np.float64)
+            if bounds.shape != (2,) or not np.all(np.isfinite(bounds)):
+                raise SearchError(f"yaw_range_deg must be (low, high) in degrees, not {self.yaw_range_deg!r}")
+            object.__setattr__(self, "yaw_range_deg", tuple(bounds.tolist()))
+
+    def allows_yaw(self, yaw_deg):
+        """Which yaw angles lie in the allowed sector."""
+        yaw = np.asarray(yaw_deg, dtype=np.float64)
+        if self.yaw_range_deg is None:
+            return np.ones(yaw.shape, bool)
+        low, high = self.yaw_range_deg
+        width = (high - low) % 360.0 or 360.0
+        return (yaw - low) % 360.0 <= width + 1e-9
+
+
+def clearance_mm(scalp, coil, pose):
+    """Smallest signed distance from the scalp to the coil's casing or dipoles.
+
+    Parameters
+    ----------
+    scalp : TriSurface
+    coil : Coil
+    pose : (4, 4) array
+        matsimnibs.
+    """
+    points = coil.extent_mm @ pose[:3, :3].T + pose[:3, 3]
+    return float(scalp.signed_distance(points).min())
+
+
+def feasible_grid(head, coil, base_poses, yaw_deg, constraints):
+    """(n, n_yaw) bool: placements in the allowed yaw sector whose coil stays off the scalp.
+
+    The coil is checked against the height of the scalp over the search's tangent plane, which
+    is exact for the sign of the clearance wherever the scalp does not overhang.
+    """
+    heights = _HeightField.over(head.scalp, coil, base_poses)
+    checked = np.arange(-180.0, 180.0, YAW_CHECK_DEG)
+    hull = _thinned(coil.extent_mm, POINT_SPACING_MM)
+    clear = np.empty((len(base_poses), len(checked)), bool)
+    turns = yaw_rotations(checked)
+    for i, base in enumerate(base_poses):
+        poses = base @ turns
+        points = hull @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3]
+        gap = heights.gap(points.reshape(-1, 3)).reshape(len(checked), -1)
+        clear[i] = gap.min(axis=1) >= constraints.min_clearance_mm
+    nearest = np.round((np.asarray(yaw_deg) + 180.0) / YAW_CHECK_DEG).astype(int) % len(checked)
+    return clear[:, nearest] & constraints.allows_yaw(yaw_deg)
+
+
+def _thinned(points, spacing):
+    points = np.ascontiguousarray(points)
+    kept = np.empty(len(points), np.int64)
+    return points[kept[: geometry.thin(points, spacing**2, kept)]]
+
+
+@dataclass(frozen=True, eq=False)
+class _HeightField:
+    """Height of the outermost scalp along one direction, on a grid; -inf where there is none."""
+
+    heights: np.ndarray
+    slope: np.ndarray
+    axes: np.ndarray
+    origin: np.ndarray
+    step: float
+
+    @classmethod
+    def over(cls, scalp, coil, base_poses, step=3.0):
+        outward = -base_poses[:, :3, 2].mean(axis=0)
+        outward /= np.linalg.norm(outward)
+        first = np.cross(np.eye(3)[int(np.argmin(np.abs(outward)))], outward)
+        first /= np.linalg.norm(first)
+        axes = np.stack([first, np.cross(outward, first), outward])
+        reach = np.linalg.norm(coil.extent_mm, axis=1).max() + step
+        centres = base_poses[:, :3, 3] @ axes.T
+        low, high = centres.min(axis=0) - reach, centres.max(axis=0) + reach
+        nx, ny = (np.ceil((high - low)[:2] / step).astype(int) + 1).tolist()
+        grid = np.stack(np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij"), axis=-1).reshape(-1, 2)
+        top = (scalp.vertices_mm @ axes[2]).max() + 1.0
+        starts = np.column_stack([low[:2] + step * grid, np.full(len(grid), top)]) @ axes
+        facing = scalp.facing(outward)
+        distance, face = facing.ray_hits(starts, -outward)
+        cosine = np.ones(len(grid))
+        hit = face >= 0
+        cosine[hit] = facing.area_normals_mm2[face[hit]] @ outward / facing.areas_mm2[face[hit]]
+        return cls((top - distance).reshape(nx, ny), cosine.reshape(nx, ny), axes, low, step)
+
+    def gap(self, points):
+        """Distance above the scalp, from the height over it and the slope under it."""
+        local = points @ self.axes.T
+        cell = np.round((local[:, :2] - self.origin[:2]) / self.step).astype(int)
+        x, y = cell[:, 0], cell[:, 1]
+        return (local[:, 2] - self.heights[x, y]) * self.slope[x, y]

@@ -1,0 +1,124 @@
+"""Continuous refinement of a placement: position on the scalp and yaw, with exact gradients."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from efield.errors import SearchError
+from efield.frames import POSTERIOR, pose_from_yaw, tangent_axes
+from efield.search.candidates import RAY_START_MM
+from efield.units import MM
+
+ANGLE_SCALE_MM = 20.0
+"""Millimetres that weigh as much as one radian of yaw, so the optimizer sees even slopes."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScalpChart:
+    """Poses over a patch of scalp: two tangent coordinates and yaw.
+
+    A coordinate pair is projected along the chart's normal onto the triangles; the coil is
+    tangential to the smoothed scalp there, its origin `distance_mm` above.
+    """
+
+    scalp: object
+    origin: np.ndarray
+    outward: np.ndarray
+    axes: np.ndarray
+    distance_mm: float
+
+    @classmethod
+    def at(cls, scalp, point_mm, distance_mm):
+        """Chart whose coordinates (0, 0) are a scalp point."""
+        outward = scalp.smooth_normal(point_mm)[0]
+        return cls(scalp, np.asarray(point_mm), outward, np.stack(tangent_axes(-outward)), distance_mm)
+
+    def pose(self, u, v, yaw):
+        """Pose at coordinates in mm and yaw in radians, its scalp point and its derivative.
+
+        Returns
+        -------
+        pose : (4, 4) array
+        point_mm : (3,) array
+        derivative : (6, 3) array
+            Translation (m) and rotation vector of the coil per u (mm), v (mm) and yaw (rad).
+
+        Raises
+        ------
+        SearchError
+            The projection misses the scalp.
+        """
+        start = self.origin + u * self.axes[0] + v * self.axes[1] + RAY_START_MM * self.outward
+        distance, face = self.scalp.ray_hits(start, -self.outward)
+        if face[0] < 0:
+            raise SearchError(f"no scalp under {np.round(start, 1).tolist()} mm")
+        point = start - distance[0] * self.outward
+        normal, jacobian = (x[0] for x in self.scalp.smooth_normal_jacobian(point))
+        pose = pose_from_yaw(point + self.distance_mm * normal, -normal, np.degrees(yaw))
+        facet = self.scalp.area_normals_mm2[face[0]]
+        slide = self.axes - np.outer(self.axes @ facet / (self.outward @ facet), self.outward)
+        turn = slide @ jacobian.T
+        derivative = np.zeros((6, 3))
+        derivative[:3, :2] = (slide + self.distance_mm * turn).T * MM
+        for k in range(2):
+            derivative[3:, k] = _rotation_rate(pose[:3, :3], -normal, -turn[k], yaw)
+        derivative[3:, 2] = -normal
+        return pose, point, derivative
+
+
+def _rotation_rate(rotation, inward, change, yaw):
+    """Rotation vector of the coil frame when its z axis moves by `change` at constant yaw."""
+    zero, _ = tangent_axes(inward)
+    flat = POSTERIOR - (POSTERIOR @ inward) * inward
+    flat_change = -(POSTERIOR @ change) * inward - (POSTERIOR @ inward) * change
+    zero_change = (flat_change - zero * (zero @ flat_change)) / np.linalg.norm(flat)
+    quarter_change = np.cross(change, zero) + np.cross(inward, zero_change)
+    y_change = np.cos(yaw) * zero_change + np.sin(yaw) * quarter_change
+    x_change = np.cross(y_change, inward) + np.cross(rotation[:, 1], change)
+    changes = np.stack([x_change, y_change, change])
+    return 0.5 * np.cross(rotation.T, changes).sum(axis=0)
+
+
+def polish(field, coil, objective, chart, yaw, *, reach_mm, yaw_reach, allowed):
+    """Maximise the search value from one grid placement.
+
+    Parameters
+    ----------
+    field : SplineField
+    coil : Coil
+    objective : Objective
+    chart : ScalpChart
+    yaw : float
+        Start, radians.
+    reach_mm, yaw_reach : float
+        Largest move in each coordinate (mm) and in yaw (rad).
+    allowed : callable (pose, point_mm) -> bool
+        Constraints; a placement that breaks them is never returned.
+
+    Returns
+    -------
+    pose : (4, 4) array
+    value : float
+        Search value at unit dI/dt.
+    """
+    best = [None, -np.inf]
+
+    def descend(x):
+        angle = x[2] / ANGLE_SCALE_MM
+        pose, point, derivative = chart.pose(x[0], x[1], angle)
+        functionals, slopes = (a[0] for a in field.gradients(coil, pose[None], 1.0))
+        value = float(objective.of_functionals(functionals))
+        if value > best[1] and allowed(pose, point):
+            best[:] = [pose, value]
+        gradient = objective.slope(functionals) @ slopes @ derivative
+        gradient[2] /= ANGLE_SCALE_MM
+        return -value / scale, -gradient / scale
+
+    start = np.array([0.0, 0.0, yaw * ANGLE_SCALE_MM])
+    span = np.array([reach_mm, reach_mm, yaw_reach * ANGLE_SCALE_MM])
+    scale = 1.0
+    scale = max(abs(descend(start)[0]), 1e-300)
+    bounds = list(zip(start - span, start + span, strict=True))
+    minimize(descend, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    return best[0], best[1]

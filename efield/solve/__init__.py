@@ -1,0 +1,1 @@
+"""Linear algebra: multigrid, block conjugate gradients, prepared heads."""

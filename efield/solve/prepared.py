@@ -1,0 +1,127 @@
+"""A head made ready to solve: assembled, with its multigrid hierarchy.
+
+Coils, placements and targets share one :class:`PreparedHead`.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse
+
+from efield.errors import EfieldError
+from efield.fem.assemble import Geometry, Operators, assemble, geometry
+from efield.kernels import fem as kernel
+from efield.kernels._jit import run_chunks
+from efield.model.heads import load_head
+from efield.solve.block_cg import Solution, solve
+from efield.solve.multigrid import Multigrid, SparseMatrix
+
+BLOCK = 16
+"""Right-hand sides solved at once: enough to share the matrix, few enough to stay in cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedHead:
+    """Assembled operators and solver of one head; make it with :func:`efield.prepare`.
+
+    Pickles as its head alone and is prepared again on arrival.
+    """
+
+    head: object
+    geometry: Geometry = field(repr=False)
+    operators: Operators = field(repr=False)
+    stiffness: SparseMatrix = field(repr=False)
+    multigrid: Multigrid = field(repr=False)
+
+    def __reduce__(self):
+        return prepare, (self.head,)
+
+    @property
+    def nodes(self):
+        """(n, 3) used nodes in solver order, m."""
+        return self.geometry.nodes
+
+    def solve(self, b, *, rtol):
+        """Solve ``K x = b`` for an (n, k) block in solver order.
+
+        Raises
+        ------
+        ConvergenceError
+            The residual stalls above `rtol`.
+        """
+        n, k = b.shape
+        x, residual, iterations = np.empty((n, k)), np.empty(k), 0
+        for start in range(0, k, BLOCK):
+            columns = slice(start, start + BLOCK)
+            part = solve(
+                self.stiffness, self._single, self.multigrid, np.ascontiguousarray(b[:, columns]), rtol
+            )
+            x[:, columns], residual[columns] = part.x, part.residual
+            iterations += part.iterations
+        return Solution(x, residual, iterations)
+
+    def source_load(self, dadt):
+        """Right-hand sides ``b = -source . dadt`` of node values (n, 3, k), V/m; returns (n, k)."""
+        out = np.empty((len(self.nodes), dadt.shape[2]))
+        run_chunks(
+            kernel.source_times,
+            len(out),
+            self.operators.indptr,
+            self.operators.indices,
+            self.operators.source,
+            dadt,
+            out,
+        )
+        return out
+
+    def element_field(self, potential, dadt):
+        """E per tetrahedron in the mesh's own order: (n,), (n, 3) -> (n_tets, 3), V/m."""
+        geo = self.geometry
+        ordered = np.empty((len(geo.tets), 3))
+        run_chunks(kernel.element_field, len(geo.tets), geo.nodes, geo.tets, potential, dadt, ordered)
+        e_field = np.empty_like(ordered)
+        e_field[geo.tet_order] = ordered
+        return e_field
+
+    @property
+    def _single(self):
+        return self.multigrid.finest
+
+
+def prepare(head, *, element_order=1):
+    """Assemble a head and set its solver up.
+
+    Parameters
+    ----------
+    head : HeadModel, PreparedHead, str or path
+        A prepared head is returned as it is.
+    element_order : {1}
+        Order of the finite elements.
+
+    Returns
+    -------
+    PreparedHead
+        Accepted wherever a head is.
+
+    Raises
+    ------
+    MeshError
+        A tetrahedron without volume, or no mesh of that name.
+    """
+    if element_order != 1:
+        raise EfieldError(f"element_order={element_order!r} is not available; valid: 1")
+    if isinstance(head, PreparedHead):
+        return head
+    head = load_head(head)
+    geo = geometry(head.mesh, head.conductivity)
+    operators = assemble(geo)
+    matrix = scipy.sparse.csr_matrix(
+        (operators.stiffness, operators.indices, operators.indptr), shape=(len(geo.nodes),) * 2
+    )
+    return PreparedHead(
+        head=head,
+        geometry=geo,
+        operators=operators,
+        stiffness=SparseMatrix.from_scipy(matrix, np.float64),
+        multigrid=Multigrid.build(matrix),
+    )

@@ -1,0 +1,381 @@
+"""The command line: exit codes, messages, streams, files; what is computed is replaced."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import jsonschema
+import meshio
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from results_fake import fake_optimize_result, fake_placement
+from test_metrics import block_head
+
+from efield.cli import main
+from efield.cli.target import parse_target
+from efield.errors import ConvergenceError, MeshError, OutputError, ResourceError, TargetError
+from efield.results import json_schema
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments], prog_name="efield")
+
+
+def assert_refused(result, *words, code=2):
+    assert result.exit_code == code, result.output + repr(result.exception)
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Replace loading and optimizing; returns what they were called with."""
+    seen = SimpleNamespace(result=fake_optimize_result())
+
+    def load_head(source, **options):
+        seen.head, seen.head_options = source, options
+        return block_head(n=2)
+
+    def optimize_coil(head, coil, target, **options):
+        seen.coil, seen.target, seen.options = coil, target, options
+        if isinstance(seen.result, BaseException):
+            raise seen.result
+        return seen.result
+
+    monkeypatch.setattr("efield.model.heads.load_head", load_head)
+    monkeypatch.setattr("efield.search.optimize.optimize_coil", optimize_coil)
+    return seen
+
+
+# --- help
+
+
+@pytest.mark.parametrize(
+    "command", ["", "optimize", "simulate", "head", "head info", "head check", "coil", "coil info", "doctor"]
+)
+def test_help(command):
+    result = run(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert "Usage: efield" in result.output
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys; from efield.cli import main;"
+        "main(['--help'], standalone_mode=False);"
+        "print(sorted({'numba', 'scipy', 'matplotlib', 'rich', 'numpy'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.rstrip().endswith("[]")
+    assert "efield optimize" in out
+
+
+def test_doctor_and_version():
+    assert "kernel cache" in run("doctor").output
+    assert re.fullmatch(r"efield \d+\.\d+\.\d+\S*\n", run("--version").output)
+
+
+# --- optimize
+
+
+def test_optimize_defaults(calls):
+    result = run("optimize")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    assert calls.head == "mni152"
+    assert calls.head_options == {"unit": "mm", "conductivity": None}
+    assert calls.coil.name.startswith("figure8-70mm")
+    assert calls.target.name == "dlpfc-left"
+    options = calls.options
+    assert (options["objective"], options["didt"], options["n_best"]) == ("mean_magnitude", 1e6, 10)
+    assert options["search"].radius_mm == 25
+    assert options["constraints"].distance_mm == 4.0
+    assert options["progress"] is None
+
+
+def test_optimize_passes_its_options(calls):
+    result = run(
+        *("optimize", "head.msh", "--unit", "m", "--target", "-42,44,30", "--radius", 7),
+        *("--search-radius", 12, "--objective", "directional", "--direction", "0,-1,0.5"),
+        *("--didt", "67e6", "--distance", 6, "--n-best", 3),
+        *("--conductivity", "bone=0.02", "--conductivity", "5=0.4"),
+    )
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    assert calls.head == "head.msh"
+    assert calls.head_options == {"unit": "m", "conductivity": {"bone": 0.02, "5": 0.4}}
+    assert calls.target.name == "sphere (-42.0, 44.0, 30.0) r 7 mm"
+    options = calls.options
+    assert options["objective"] == "directional"
+    assert options["direction"] == (0.0, -1.0, 0.5)
+    assert (options["didt"], options["n_best"]) == (67e6, 3)
+    assert options["search"].radius_mm == 12
+    assert options["constraints"].distance_mm == 6
+
+
+def test_summary_says_where_which_angle_how_strong_how_sure_how_long(calls):
+    text = run("optimize").stdout
+    for words in (
+        "Best placement of figure8-70mm on mni152 for dlpfc-left",
+        "mm, MNI space, RAS",
+        "left, posterior and inferior",
+        "52.5° from posterior towards the subject's left (+52.5°)",
+        "mean |E| in the target",
+        "mean 1.311, median 1.300, p95 1.500, p99 1.600 V/m at 1 A/µs",
+        "221 elements",
+        "agrees: relative difference 2.0e-08",
+        "489 positions x 24 angles = 11,736",
+        "edge_of_search",
+        "--out DIR",
+    ):
+        assert words in text, text
+    assert "\x1b" not in text
+
+
+def test_disagreeing_check_is_said(calls):
+    from efield.results import Check
+
+    calls.result = fake_optimize_result(check=Check(1.3, 0.008, 0.001))
+    assert "DISAGREES" in run("optimize").stdout
+    calls.result = fake_optimize_result(check=None)
+    assert "not done" in run("optimize").stdout
+
+
+def test_json_on_stdout_is_alone(calls):
+    result = run("optimize", "--json", "-")
+    assert result.exit_code == 0
+    body = json.loads(result.stdout)
+    jsonschema.validate(body, json_schema("efield.optimize/1"))
+    assert body["timings_s"]["load"] >= 1.2
+    assert body["timings_s"]["total"] >= 6.7
+    assert result.stderr == ""
+
+
+def test_out_and_json_files(calls, tmp_path):
+    result = run("optimize", "--out", tmp_path / "out", "--json", tmp_path / "a.json", "--quiet")
+    assert (result.exit_code, result.output) == (0, "")
+    assert (tmp_path / "out" / "scalp.png").exists()
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "out" / "result.json").read_bytes()
+
+
+def test_library_warnings_are_short_lines_on_stderr(calls, monkeypatch):
+    import warnings
+
+    def load_head(source, **options):
+        warnings.warn("compiled kernels cannot be cached", RuntimeWarning, stacklevel=2)
+        return block_head(n=2)
+
+    monkeypatch.setattr("efield.model.heads.load_head", load_head)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        result = run("optimize", "--json", "-")
+    assert result.stderr == "efield: warning: compiled kernels cannot be cached\n"
+    json.loads(result.stdout)
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MeshError("bone is -1"), 2),
+        (TargetError("no target"), 2),
+        (ConvergenceError("stalled at 1e-2"), 1),
+        (ResourceError("needs 99 GiB"), 1),
+        (OutputError("disk full"), 1),
+        (MemoryError(), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(calls, tmp_path, error, code):
+    calls.result = error
+    result = run("optimize", "--out", tmp_path / "out", "--json", tmp_path / "a.json")
+    assert_refused(result, "efield: ", str(error), code=code)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--target", "dlpfc-lfet"], ["dlpfc-lfet", "dlpfc-left"]),
+        (["--target", "1,2"], ["'1,2'", "x,y,z"]),
+        (["--target", "mni:1,2,nan"], ["mni:1,2,nan"]),
+        (["--target", "roi.nii.gz", "--radius", "5"], ["--radius", "roi.nii.gz"]),
+        (["--target", "1,2,3", "--radius", "-5"], ["-5"]),
+        (["--coil", "no-such-coil"], ["no-such-coil", "figure8-70mm"]),
+        (["--direction", "1,2"], ["1,2", "x,y,z"]),
+        (["--conductivity", "bone"], ["bone", "TAG=VALUE"]),
+        (["--conductivity", "bone=x"], ["bone=x"]),
+        (["--search-radius", "-1"], ["-1"]),
+        (["--distance", "-1"], ["-1"]),
+        (["--n-best", "0"], ["--n-best"]),
+        (["--unit", "inch"], ["inch", "'mm'"]),
+        (["--json", "no/such/folder/a.json"], ["no/such/folder"]),
+        (["a.msh", "b.msh"], ["b.msh"]),
+    ],
+)
+def test_unusable_options(calls, arguments, words):
+    assert_refused(run("optimize", *arguments), *words)
+    assert not hasattr(calls, "options")
+
+
+def test_unwritable_output_is_refused_before_anything_is_computed(calls, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert_refused(run("optimize", "--out", tmp_path / "file"), "file", "not a folder")
+    assert_refused(run("optimize", "--out", tmp_path / "file" / "below"), "not a folder")
+    assert_refused(run("optimize", "--json", tmp_path), "is a folder")
+    assert not hasattr(calls, "head")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("head", ["no-such-head", "no/such/file.msh", "tests", __file__])
+def test_unusable_heads(head):
+    assert_refused(run("optimize", head), head.rsplit("/", 1)[-1])
+    assert_refused(run("head", "info", head), head.rsplit("/", 1)[-1])
+
+
+def test_parse_target_forms(tmp_path):
+    assert parse_target("dlpfc-left").name == "dlpfc-left"
+    assert parse_target("-42, 44,30").name == "sphere (-42.0, 44.0, 30.0) r 5 mm"
+    assert parse_target("mni:-42,44,30", 10).name == "mni (-42.0, 44.0, 30.0) r 10 mm"
+    assert parse_target("mni:roi.nii").name == "mask roi.nii"
+    assert parse_target("dlpfc-left", 8).name == "mni (-42.0, 44.0, 30.0) r 8 mm"
+
+
+def test_python_errors_are_not_hidden(calls):
+    calls.result = ZeroDivisionError("a bug")
+    result = run("optimize")
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+# --- an interrupted process
+
+SLOW_RUN = """
+import sys, time
+import efield.search.optimize, efield.model.heads
+sys.path.insert(0, {tests!r})
+from test_metrics import block_head
+
+def wait(*args, **options):
+    print("started", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+efield.model.heads.load_head = lambda *args, **options: block_head(n=2)
+efield.search.optimize.optimize_coil = wait
+from efield.cli import main
+main(["optimize", "--out", {out!r}, "--json", {json!r}])
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_process_leaves_nothing(tmp_path, number, code):
+    script = SLOW_RUN.format(
+        tests=os.path.dirname(__file__), out=str(tmp_path / "out"), json=str(tmp_path / "a.json")
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline() == "started\n"
+    time.sleep(0.1)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- simulate, head, coil
+
+
+def test_simulate(monkeypatch, tmp_path):
+    head = block_head(n=6)
+    e_field = np.ones((len(head.tets), 3))
+    placement = fake_placement()
+    np.savetxt(tmp_path / "pose.txt", placement.matsimnibs)
+    seen = {}
+
+    def simulate(head, coil, pose, *, didt, progress):
+        seen.update(pose=pose.matsimnibs, didt=didt)
+        return SimpleNamespace(
+            head=head,
+            E=e_field,
+            magnitude=np.linalg.norm(e_field, axis=1),
+            placement=pose,
+            didt=didt,
+            residual=1e-7,
+        )
+
+    monkeypatch.setattr("efield.model.heads.load_head", lambda *args, **options: head)
+    monkeypatch.setattr("efield.forward.simulate", simulate)
+    pose = ["--placement", tmp_path / "pose.txt"]
+    result = run("simulate", "head.msh", *pose, "--didt", "2e6", "--out", tmp_path / "out", "--json", "-")
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    np.testing.assert_allclose(seen["pose"], placement.matsimnibs, atol=1e-12)
+    assert seen["didt"] == 2e6
+    body = json.loads(result.stdout)
+    jsonschema.validate(body, json_schema("efield.simulate/1"))
+    assert body["target"]["name"] == "grey matter"
+    assert body["target"]["volume_mm3"] == pytest.approx(12.0**3)
+    assert body["metrics"]["mean"] == pytest.approx(np.sqrt(3))
+    assert sorted(os.listdir(tmp_path / "out")) == ["field.msh", "field.vtu", "result.json"]
+    text = run("simulate", "head.msh", *pose, "--target", "6,6,6", "--radius", "3").stdout
+    assert "Field of figure8-70mm on block" in text
+    assert "1.732 V/m" in text.replace("mean ", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["head.msh"], ["--placement"]),
+        (["head.msh", "--placement", "no-such.json"], ["no-such.json"]),
+        (["head.msh", "--placement", "p.json", "--radius", "3"], ["--radius", "--target"]),
+    ],
+)
+def test_simulate_refuses(arguments, words):
+    assert_refused(run("simulate", *arguments), *words)
+
+
+def test_sheared_pose_is_refused(tmp_path):
+    pose = fake_placement().matsimnibs.copy()
+    pose[:3, 0] += 0.3 * pose[:3, 1]
+    np.save(tmp_path / "pose.npy", pose)
+    assert_refused(run("simulate", "mni152-small", "--placement", tmp_path / "pose.npy"), "orthonormal")
+
+
+def test_coil_list_and_info(tmp_path):
+    assert "figure8-70mm" in run("coil", "list").output
+    text = run("coil", "info", "figure8-70mm").output
+    assert "induced E under the centre along +y" in text
+    assert "sha256" in text
+    facts = json.loads(run("coil", "info", "figure8-70mm", "--json", "-").stdout)
+    assert facts["n_dipoles"] > 0
+    run("coil", "info", "figure8-70mm", "--json", tmp_path / "coil.json")
+    assert json.loads((tmp_path / "coil.json").read_text()) == facts
+    assert_refused(run("coil", "info", "figure9"), "figure9", "figure8-70mm")
+
+
+def test_head_info_and_check():
+    facts = json.loads(run("head", "info", "mni152-small", "--json", "-").stdout)
+    assert facts["n_tets"] == 259714
+    text = run("head", "info", "mni152-small", "--conductivity", "bone=0.02").stdout
+    assert re.search(r"4 +bone +42,722 +632\.2 +5\.56 +0\.02", text)
+    assert run("head", "check", "mni152-small").exit_code == 0
+
+
+def test_head_check_of_a_broken_mesh(tmp_path):
+    head = block_head(n=3)
+    points = head.nodes_mm.copy()
+    points[7] = np.nan
+    path = str(tmp_path / "broken.vtu")
+    meshio.Mesh(points, [("tetra", head.tets)], cell_data={"tag": [head.tags]}).write(path)
+    result = run("head", "check", path)
+    assert result.exit_code == 2
+    assert "error: not-finite: 1 nodes" in result.stdout
+    codes = [f["code"] for f in json.loads(run("head", "check", path, "--json", "-").stdout)]
+    assert "not-finite" in codes
+    assert_refused(run("optimize", path), "node 7")

@@ -1,0 +1,262 @@
+"""Every kernel: compiled, as plain Python, and against a NumPy twin; slices make up the whole."""
+
+import importlib
+import itertools
+import pkgutil
+
+import numpy as np
+import pytest
+import twins
+from oracles import random_rotation
+from scipy.sparse import random_array
+
+import efield.kernels
+from efield.analytic.shapes import box, layered_sphere
+from efield.fem.assemble import assemble, geometry
+from efield.kernels import dipole, fem, sparse
+from efield.kernels import geometry as triangles
+
+
+def run(function, arguments):
+    """Call with copies; return them and the value."""
+    copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    value = function(*copies)
+    return [a for a in copies if isinstance(a, np.ndarray)], value
+
+
+def assert_same(got, expected, rtol):
+    for a, b in zip(got[0], expected[0], strict=True):
+        if a.dtype.kind in "iub":
+            np.testing.assert_array_equal(a, b)
+        else:
+            scale = np.abs(b[np.isfinite(b)]).max(initial=1e-300)
+            np.testing.assert_allclose(a, b, rtol=0, atol=rtol * scale)
+    if expected[1] is not None:
+        np.testing.assert_allclose(got[1], expected[1], rtol=rtol)
+
+
+# --- arguments, one realistic call each
+
+
+def dipole_arguments(rng):
+    n = 700  # more than two blocks of points
+    points = rng.uniform(-0.05, 0.05, (3, n))
+    positions = rng.uniform(0.06, 0.1, (9, 3))
+    return 0, n, *points, positions, rng.standard_normal((9, 3)), *np.zeros((3, n))
+
+
+def mesh_arrays(rng):
+    mesh = box((2, 3, 2), (20.0, 30.0, 20.0), jitter=0.15, seed=1)
+    tets = mesh.tets.copy()
+    tets[::3] = tets[::3][:, [1, 0, 2, 3]]  # either orientation is accepted
+    n = len(mesh.nodes)
+    count = np.zeros(n, np.int64)
+    twins.count_node_tets(tets, count)
+    pointers = np.append(0, np.cumsum(count))
+    node_tets = np.empty(tets.size, np.int32)
+    twins.fill_node_tets(tets, pointers[:-1].copy(), node_tets)
+    lengths = np.zeros(n, np.int64)
+    twins.count_neighbours(0, n, tets, pointers, node_tets, n, lengths)
+    indptr = np.append(0, np.cumsum(lengths)).astype(np.int32)
+    sigma = np.empty((len(tets), 6))
+    for t in range(len(tets)):
+        turn = random_rotation(rng)
+        tensor = turn @ np.diag([0.1, 0.3, 0.9]) @ turn.T
+        sigma[t] = tensor[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
+    return mesh.nodes, tets, pointers, node_tets, indptr, sigma
+
+
+def count_node_tets_arguments(rng):
+    nodes, tets, *_ = mesh_arrays(rng)
+    return tets, np.zeros(len(nodes), np.int64)
+
+
+def fill_node_tets_arguments(rng):
+    _, tets, pointers, *_ = mesh_arrays(rng)
+    return tets, pointers[:-1].copy(), np.zeros(tets.size, np.int32)
+
+
+def count_neighbours_arguments(rng):
+    nodes, tets, pointers, node_tets, *_ = mesh_arrays(rng)
+    n = len(nodes)
+    return 0, n, tets, pointers, node_tets, n, np.zeros(n, np.int64)
+
+
+def basis_gradients_arguments(rng):
+    nodes, tets, *_ = mesh_arrays(rng)
+    return nodes, tets, 5, np.zeros((4, 3))
+
+
+def assemble_rows_arguments(rng):
+    nodes, tets, pointers, node_tets, indptr, sigma = mesh_arrays(rng)
+    nnz = indptr[-1]
+    out = np.zeros(nnz, np.int32), np.zeros(nnz), np.zeros((nnz, 3))
+    return 0, len(nodes), nodes, tets, sigma, pointers, node_tets, indptr, *out
+
+
+def source_times_arguments(rng):
+    arguments = assemble_rows_arguments(rng)
+    twins.assemble_rows(*arguments)
+    n, indptr, indices, source = arguments[1], arguments[7], arguments[8], arguments[10]
+    return 0, n, indptr, indices, source, rng.standard_normal((n, 3, 5)), np.zeros((n, 5))
+
+
+def element_field_arguments(rng):
+    nodes, tets, *_ = mesh_arrays(rng)
+    n, m = len(nodes), len(tets)
+    return 0, m, nodes, tets, rng.standard_normal(n), rng.standard_normal((n, 3)), np.zeros((m, 3))
+
+
+def functional_load_arguments(rng):
+    nodes, tets, *_ = mesh_arrays(rng)
+    elements = np.array([3, 17, 18, 40])
+    return nodes, tets, elements, rng.standard_normal((4, 3)), np.zeros(len(nodes))
+
+
+def current_sources_arguments(rng):
+    nodes, tets, *_, sigma = mesh_arrays(rng)
+    n = len(nodes)
+    elements = np.array([3, 17, 18, 40])
+    weights = rng.standard_normal((4, 3))
+    return nodes, tets, sigma, rng.standard_normal(n), elements, weights, np.zeros((n, 3))
+
+
+def spmm_arguments(rng, width=5, dtype=np.float64):
+    matrix = random_array((60, 40), density=0.15, rng=rng, format="csr")
+    x = rng.standard_normal((40, width)).astype(dtype)
+    data = matrix.data.astype(dtype)
+    index = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
+    return 0, 60, *index, data, x, np.full((60, width), 7, dtype)
+
+
+def blocks(rng, n):
+    return [rng.standard_normal((50, 3)) for _ in range(n)]
+
+
+def ray_hits_arguments(rng):
+    surface = layered_sphere((50.0,), (5,), 25.0)
+    corners = surface.nodes_mm[surface.boundary_faces]
+    a, b, c = (np.ascontiguousarray(corners[:, i]) for i in range(3))
+    origins = rng.uniform(-80, 80, (40, 3))
+    directions = rng.standard_normal((40, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return 0, 40, origins, directions, a, b - a, c - a, np.zeros(40), np.zeros(40, np.int64)
+
+
+def winding_arguments(rng):
+    surface = layered_sphere((50.0,), (5,), 25.0)
+    corners = surface.nodes_mm[surface.boundary_faces]
+    return 0, 60, rng.uniform(-60, 60, (60, 3)), corners, np.zeros(60, bool)
+
+
+def closest_points_arguments(rng):
+    corners = rng.standard_normal((12, 3, 3))
+    lists = np.array([0, 3, 5, 1, 2, 11, 10, 4, 4, 7])
+    starts = np.array([0, 4, 5, 10])
+    points = 3 * rng.standard_normal((3, 3))
+    return 0, 3, points, corners, starts, lists, np.zeros((3, 3)), np.zeros(3, np.int64)
+
+
+CASES = {
+    dipole.vector_potential: dipole_arguments,
+    fem.count_node_tets: count_node_tets_arguments,
+    fem.fill_node_tets: fill_node_tets_arguments,
+    fem.count_neighbours: count_neighbours_arguments,
+    fem.basis_gradients: basis_gradients_arguments,
+    fem.assemble_rows: assemble_rows_arguments,
+    fem.source_times: source_times_arguments,
+    fem.element_field: element_field_arguments,
+    fem.functional_load: functional_load_arguments,
+    fem.current_sources: current_sources_arguments,
+    sparse.spmm: spmm_arguments,
+    sparse.scale_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
+    sparse.subtract: lambda rng: (0, 50, *blocks(rng, 2)),
+    sparse.add: lambda rng: (0, 50, *blocks(rng, 2)),
+    sparse.add_jacobi: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 3)),
+    sparse.update_direction: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),
+    sparse.update_solution: lambda rng: (0, 50, rng.standard_normal(3), *blocks(rng, 4)),
+    sparse.partial_dots: lambda rng: (0, 3, *rng.standard_normal((2, 10000, 3)), np.zeros((3, 3))),
+    triangles.ray_hits: ray_hits_arguments,
+    triangles.winding: winding_arguments,
+    triangles.closest_points: closest_points_arguments,
+    triangles.closest_on_triangle: lambda rng: (*rng.standard_normal(3), rng.standard_normal((3, 3))),
+}
+"""Kernel to a realistic call of it. The twin is the function of the same name in twins.py."""
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def test_every_kernel_is_here():
+    found = {}
+    for module in pkgutil.iter_modules(efield.kernels.__path__, "efield.kernels."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if hasattr(value, "py_func"):
+                found[value] = f"{module.name}.{value.__name__}"
+    missing = [name for kernel, name in found.items() if kernel not in CASES]
+    assert not missing, f"kernels without a twin: {missing}"
+
+
+@pytest.mark.parametrize("kernel", CASES, ids=lambda k: k.__name__)
+def test_kernel_equals_its_twin(kernel, rng):
+    arguments = CASES[kernel](rng)
+    expected = run(getattr(twins, kernel.__name__), arguments)
+    assert_same(run(kernel, arguments), expected, 1e-12)
+    assert_same(run(kernel.py_func, arguments), expected, 1e-12)
+
+
+CHUNKED = [k for k in CASES if k.py_func.__code__.co_varnames[:2] == ("begin", "end")]
+
+
+@pytest.mark.parametrize("kernel", CHUNKED, ids=lambda k: k.__name__)
+def test_slices_make_up_the_whole_bit_for_bit(kernel, rng):
+    begin, end, *rest = CASES[kernel](rng)
+    whole, _ = run(kernel, (begin, end, *rest))
+    pieces = [a.copy() if isinstance(a, np.ndarray) else a for a in rest]
+    edges = [begin, begin + 1, (begin + end) // 2, end]
+    for first, last in itertools.pairwise(edges):
+        kernel(first, last, *pieces)
+    for a, b in zip(whole, [a for a in pieces if isinstance(a, np.ndarray)], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("width", [1, 4, 8, 13, 16])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_spmm_at_every_width_and_precision(width, dtype, rng):
+    arguments = spmm_arguments(rng, width, dtype)
+    eps = np.finfo(dtype).eps
+    assert_same(run(sparse.spmm, arguments), run(twins.spmm, arguments), 20 * eps)
+
+
+@pytest.mark.parametrize("width", [1, 3, 4, 16])
+def test_float32_blocks(width, rng):
+    alpha = rng.standard_normal(width).astype(np.float32)
+    p, q, x, r = rng.standard_normal((4, 50, width)).astype(np.float32)
+    arguments = (0, 50, alpha, p, q, x, r)
+    assert_same(run(sparse.update_solution, arguments), run(twins.update_solution, arguments), 1e-6)
+
+
+def test_stiffness_is_symmetric_with_constants_as_null_space(rng):
+    mesh = layered_sphere((50.0, 60.0), (1, 5), 15.0)
+    turn = random_rotation(rng)
+    tensor = np.broadcast_to(turn @ np.diag([0.1, 0.3, 0.9]) @ turn.T, (len(mesh.tets), 3, 3))
+    geo = geometry(mesh, np.ascontiguousarray(tensor))
+    operators = assemble(geo)
+    n = len(geo.nodes)
+    dense = np.zeros((n, n))
+    rows = np.repeat(np.arange(n), np.diff(operators.indptr))
+    dense[rows, operators.indices] = operators.stiffness
+    scale = np.abs(dense).max()
+    np.testing.assert_allclose(dense, dense.T, atol=1e-14 * scale)
+    np.testing.assert_allclose(dense.sum(axis=1), 0, atol=1e-13 * scale)
+    eigenvalues = np.linalg.eigvalsh(dense)
+    assert eigenvalues[0] > -1e-12 * scale and eigenvalues[1] > 1e-6 * scale
+    assert np.all(np.diff(operators.indices)[np.diff(rows) == 0] > 0)  # columns ascend within a row
+    # A constant dA/dt equals the gradient of a linear potential: b = K (-c.x).
+    constant = rng.standard_normal(3)
+    load = np.zeros((n, 1))
+    dadt = np.broadcast_to(constant[:, None], (n, 3, 1)).copy()
+    fem.source_times(0, n, operators.indptr, operators.indices, operators.source, dadt, load)
+    np.testing.assert_allclose(load[:, 0], -dense @ (geo.nodes @ constant), atol=1e-12 * np.abs(load).max())
