@@ -119,24 +119,66 @@ def require_outside(head, coil, placement):
 
 
 def _solve_batch(prepared, coil, placements, didt, rtol):
+    solved = solve_potentials(prepared, coil, placements, didt, rtol)
+    return [solved.field(k, placement) for k, placement in enumerate(placements)]
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedBatch:
+    """Potentials of some placements, from which fields are formed where they are wanted.
+
+    Attributes
+    ----------
+    prepared : PreparedHead
+    potential : (n, k) array, V
+    node_dadt : (n, 3, k) array, V/m
+    residual : (k,) array
+    didt : float, A/s
+    coil_name : str
+    """
+
+    prepared: object
+    potential: np.ndarray
+    node_dadt: np.ndarray
+    residual: np.ndarray
+    didt: float
+    coil_name: str
+
+    @property
+    def columns(self):
+        """Indices of the placements."""
+        return range(self.potential.shape[1])
+
+    def on_elements(self, k, elements=None):
+        """E of placement `k` on some tetrahedra, or on all; (n, 3), V/m."""
+        return self.prepared.element_field(self.potential[:, k], self.node_dadt[:, :, k], elements)
+
+    def field(self, k, placement):
+        """The whole :class:`Field` of placement `k`."""
+        return Field(
+            head=self.prepared.head,
+            E=read_only(self.on_elements(k)),
+            placement=placement,
+            didt=self.didt,
+            coil_name=self.coil_name,
+            residual=float(self.residual[k]),
+        )
+
+
+def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL):
+    """Solve up to a block of placements without forming their fields.
+
+    Returns
+    -------
+    SolvedBatch
+    """
     node_dadt = np.empty((len(prepared.nodes), 3, len(placements)))
     for k, placement in enumerate(placements):
         require_outside(prepared.head, coil, placement)
         positions, moments = dipoles_in_head(coil, placement)
         node_dadt[:, :, k] = dadt(prepared.nodes, positions, moments * didt)
     solution = prepared.solve(prepared.source_load(node_dadt), rtol=rtol)
-    for k, placement in enumerate(placements):
-        e_field = prepared.element_field(
-            np.ascontiguousarray(solution.x[:, k]), np.ascontiguousarray(node_dadt[:, :, k])
-        )
-        yield Field(
-            head=prepared.head,
-            E=read_only(e_field),
-            placement=placement,
-            didt=didt,
-            coil_name=coil.name,
-            residual=float(solution.residual[k]),
-        )
+    return SolvedBatch(prepared, solution.x, node_dadt, solution.residual, didt, coil.name)
 
 
 def _as_placements(placements):

@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, streams, files; what is computed is replaced."""
 
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from results_fake import fake_optimize_result, fake_placement
 from test_metrics import block_head
 
 from efield.cli import main
+from efield.cli.progress import stage_progress
 from efield.cli.target import parse_target
 from efield.errors import ConvergenceError, MeshError, OutputError, ResourceError, TargetError
 from efield.results import json_schema
@@ -379,3 +381,36 @@ def test_head_check_of_a_broken_mesh(tmp_path):
     codes = [f["code"] for f in json.loads(run("head", "check", path, "--json", "-").stdout)]
     assert "not-finite" in codes
     assert_refused(run("optimize", path), "node 7")
+
+
+# --- progress
+
+
+def test_progress_is_for_terminals_only(monkeypatch):
+    with stage_progress(quiet=False) as progress:
+        assert progress is None
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
+    with stage_progress(quiet=True) as progress:
+        assert progress is None
+
+
+def test_progress_draws_a_bar_a_stage(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with stage_progress(quiet=False) as progress:
+        for stage, fraction in (
+            ("setup", 0.0),
+            ("search", 0.5),
+            ("search", 1.0),
+            ("setup", 0.0),
+            ("check", 0),
+        ):
+            progress(stage, fraction)
+    drawn = terminal.getvalue()
+    for stage in ("setup", "search", "check"):
+        assert stage in drawn

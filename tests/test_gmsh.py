@@ -271,7 +271,7 @@ def test_triangles_get_the_value_of_their_tetrahedron(tmp_path, box):
     for triangle, value in zip(box.triangles.tolist(), values[:4], strict=True):
         owners = [t for t, tet in enumerate(sets) if set(triangle) <= tet]
         assert value in owners if owners else np.isnan(value)
-    assert np.isnan(values).tolist() == [False, False, True, True] + [False] * len(box.tets)
+    assert np.isnan(values).tolist() == [False, False, True, False] + [False] * len(box.tets)
     np.testing.assert_array_equal(values[4:], np.arange(len(box.tets)))
 
 

@@ -9,12 +9,14 @@ import pytest
 import twins
 from oracles import random_rotation
 from scipy.sparse import random_array
+from scipy.spatial.transform import Rotation
 
 import efield.kernels
 from efield.analytic.shapes import box, layered_sphere
 from efield.fem.assemble import assemble, geometry
-from efield.kernels import dipole, fem, sparse
+from efield.kernels import biot_savart, dipole, fem, harmonic, sparse, spline, topology
 from efield.kernels import geometry as triangles
+from efield.model.mesh import TetMesh
 
 
 def run(function, arguments):
@@ -143,18 +145,79 @@ def ray_hits_arguments(rng):
     return 0, 40, origins, directions, a, b - a, c - a, np.zeros(40), np.zeros(40, np.int64)
 
 
-def winding_arguments(rng):
+def crossings_arguments(rng):
     surface = layered_sphere((50.0,), (5,), 25.0)
     corners = surface.nodes_mm[surface.boundary_faces]
     return 0, 60, rng.uniform(-60, 60, (60, 3)), corners, np.zeros(60, bool)
 
 
+def thin_arguments(rng):
+    return rng.uniform(0, 1, (80, 3)), 0.04, np.zeros(80, np.int64)
+
+
+def smooth_normals_arguments(rng):
+    centroids, area_normals = rng.uniform(-1, 1, (2, 200, 3))
+    points = rng.uniform(-1.2, 1.2, (20, 3))
+    out = np.zeros((20, 3)), np.zeros((20, 3, 3))
+    return 0, 20, points, centroids, area_normals, 0.9, *cells_of(centroids, 0.4), *out
+
+
+def tets_arguments(rng, *out):
+    nodes, tets, *_ = mesh_arrays(rng)
+    return 0, len(tets), nodes, tets, *(np.zeros((len(tets), *shape)) for shape in out)
+
+
+def flood_arguments(rng):
+    _, tets, *_ = mesh_arrays(rng)
+    tags = rng.integers(0, 2, len(tets)).astype(np.int32)
+    return twins.face_neighbours(tets).astype(np.int32), tags, np.full(len(tets), -1, np.int32)
+
+
+def field_of_currents_arguments(rng):
+    n = 300  # more than two blocks of points, and more than one chunk of sources
+    return (
+        0,
+        n,
+        rng.uniform(1, 2, (3, n)),
+        rng.uniform(-1, 0, (1100, 3)),
+        rng.standard_normal((1100, 9)),
+        np.zeros((n, 9)),
+    )
+
+
+def potentials_arguments(rng):
+    points = rng.uniform(-1, 1, (3, 300))
+    return 0, 300, points, rng.uniform(-1, 1, (40, 3)), rng.standard_normal((40, 9)), 0.04, np.zeros((300, 9))
+
+
+def coil_arguments(rng, *out):
+    coefficients = rng.standard_normal((9, 8, 7, 9))
+    poses = np.concatenate(
+        [np.array([random_rotation(rng) for _ in range(4)]), rng.uniform(-0.01, 0.01, (4, 3, 1))], axis=2
+    )
+    positions, moments = rng.uniform(-0.006, 0.006, (5, 3)), rng.standard_normal((5, 3))
+    origin = np.array([-0.04, -0.035, -0.03])
+    return 0, 4, coefficients, origin, 0.01, positions, moments, poses, *(np.zeros((4, *o)) for o in out)
+
+
+def cells_of(centroids, size):
+    """Centroids sorted into cubic cells, as the kernels want them."""
+    low = centroids.min(axis=0)
+    index = np.floor((centroids - low) / size).astype(np.int64)
+    shape = index.max(axis=0) + 1
+    flat = (index[:, 0] * shape[1] + index[:, 1]) * shape[2] + index[:, 2]
+    starts = np.append(0, np.cumsum(np.bincount(flat, minlength=shape.prod())))
+    return low, size, shape, starts, np.argsort(flat, kind="stable")
+
+
 def closest_points_arguments(rng):
-    corners = rng.standard_normal((12, 3, 3))
-    lists = np.array([0, 3, 5, 1, 2, 11, 10, 4, 4, 7])
-    starts = np.array([0, 4, 5, 10])
-    points = 3 * rng.standard_normal((3, 3))
-    return 0, 3, points, corners, starts, lists, np.zeros((3, 3)), np.zeros(3, np.int64)
+    corners = rng.standard_normal((60, 3, 3))
+    points = 3 * rng.standard_normal((20, 3))
+    centroids = corners.mean(axis=1)
+    radius = np.linalg.norm(corners - centroids[:, None], axis=2).max()
+    reach = np.linalg.norm(points[:, None] - centroids, axis=2).min(axis=1) + radius
+    out = np.zeros((20, 3)), np.zeros(20, np.int64)
+    return 0, 20, points, reach, corners, *cells_of(centroids, 0.7), *out
 
 
 CASES = {
@@ -177,11 +240,25 @@ CASES = {
     sparse.update_solution: lambda rng: (0, 50, rng.standard_normal(3), *blocks(rng, 4)),
     sparse.partial_dots: lambda rng: (0, 3, *rng.standard_normal((2, 10000, 3)), np.zeros((3, 3))),
     triangles.ray_hits: ray_hits_arguments,
-    triangles.winding: winding_arguments,
+    triangles.crossings: crossings_arguments,
+    triangles.thin: thin_arguments,
+    triangles.smooth_normals: smooth_normals_arguments,
     triangles.closest_points: closest_points_arguments,
     triangles.closest_on_triangle: lambda rng: (*rng.standard_normal(3), rng.standard_normal((3, 3))),
+    topology.signed_volumes: lambda rng: tets_arguments(rng, ()),
+    topology.barycentres: lambda rng: tets_arguments(rng, (3,)),
+    topology.shapes: lambda rng: tets_arguments(rng, (), ()),
+    topology.flood: flood_arguments,
+    biot_savart.field_of_currents: field_of_currents_arguments,
+    harmonic.potentials: potentials_arguments,
+    harmonic.inverse_distances: lambda rng: (0, 20, *rng.uniform(-1, 1, (2, 20, 3)), np.zeros((20, 20))),
+    spline.coil_values: lambda rng: coil_arguments(rng, (3,)),
+    spline.coil_gradients: lambda rng: coil_arguments(rng, (3,), (3, 6)),
 }
 """Kernel to a realistic call of it. The twin is the function of the same name in twins.py."""
+
+TOGETHER = {topology.count_parts, topology.fill_parts, topology.match_parts}
+"""Stages of one hash join, tested as a whole below."""
 
 
 @pytest.fixture
@@ -193,9 +270,9 @@ def test_every_kernel_is_here():
     found = {}
     for module in pkgutil.iter_modules(efield.kernels.__path__, "efield.kernels."):
         for value in vars(importlib.import_module(module.name)).values():
-            if hasattr(value, "py_func"):
+            if hasattr(value, "py_func") and not value.__name__.startswith("_"):
                 found[value] = f"{module.name}.{value.__name__}"
-    missing = [name for kernel, name in found.items() if kernel not in CASES]
+    missing = [name for kernel, name in found.items() if kernel not in CASES and kernel not in TOGETHER]
     assert not missing, f"kernels without a twin: {missing}"
 
 
@@ -220,6 +297,46 @@ def test_slices_make_up_the_whole_bit_for_bit(kernel, rng):
         kernel(first, last, *pieces)
     for a, b in zip(whole, [a for a in pieces if isinstance(a, np.ndarray)], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_faces_are_matched(compiled, rng, monkeypatch):
+    _, tets, *_ = mesh_arrays(rng)
+    shared = np.delete(tets[0], np.flatnonzero(twins.face_neighbours(tets)[0] >= 0)[0])
+    third = [[*shared, tets.max() + 1]]  # a third tetrahedron at that face
+    tets = np.concatenate([tets, third]).astype(np.int32)
+    monkeypatch.setenv("EFIELD_NUM_THREADS", "1")
+    if not compiled:
+        for kernel in (*TOGETHER, topology._scatter_bits):
+            monkeypatch.setattr(topology, kernel.__name__, kernel.py_func)
+    nodes = rng.uniform(0, 1, (tets.max() + 1, 3))
+    with np.errstate(over="ignore"):  # hashes wrap
+        got = TetMesh(nodes, tets, np.ones(len(tets))).face_neighbours
+    expected = twins.face_neighbours(tets)
+    assert -2 in expected
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_coil_gradients_are_the_derivatives(rng):
+    begin, end, *fixed, poses, out, gradient = coil_arguments(rng, (3,), (3, 6))
+    spline.coil_gradients(begin, end, *fixed, poses, out, gradient)
+    h = 1e-7
+    for axis in range(6):
+        values = []
+        for step in (h, -h):
+            moved = poses.copy()
+            if axis < 3:
+                moved[:, axis, 3] += step
+            else:
+                moved[:, :, :3] = (
+                    Rotation.from_rotvec(step * np.eye(3)[axis - 3]).as_matrix() @ moved[:, :, :3]
+                )
+            value = np.zeros((4, 3))
+            spline.coil_values(begin, end, *fixed, moved, value)
+            values.append(value)
+        expected = (values[0] - values[1]) / (2 * h)
+        scale = np.abs(gradient[:, :, axis]).max()
+        np.testing.assert_allclose(gradient[:, :, axis], expected, atol=1e-6 * scale)
 
 
 @pytest.mark.parametrize("width", [1, 4, 8, 13, 16])

@@ -138,15 +138,15 @@ def ray_hits(begin, end, origins, directions, corner, edge1, edge2, nearest, fac
                 nearest[i], face[i] = t, f
 
 
-def winding(begin, end, points, triangles, inside):
+def crossings(begin, end, points, triangles, inside):
     """Parity of the crossings of one slanted ray."""
     direction = np.array([0.3, 0.5, 0.81])
     for i in range(begin, end):
-        crossings = 0
+        count = 0
         for a, b, c in triangles:
             u, v, t = np.linalg.solve(np.stack([b - a, c - a, -direction], axis=-1), points[i] - a)
-            crossings += u >= 0 and v >= 0 and u + v <= 1 and t >= 0
-        inside[i] = crossings % 2 == 1
+            count += u >= 0 and v >= 0 and u + v <= 1 and t >= 0
+        inside[i] = count % 2 == 1
 
 
 def closest_on_triangle(px, py, pz, triangle):
@@ -164,16 +164,142 @@ def closest_on_triangle(px, py, pz, triangle):
     return tuple(min(candidates, key=lambda q: np.linalg.norm(q - p)))
 
 
-def closest_points(begin, end, points, triangles, starts, lists, out, face):
+def closest_points(begin, end, points, reach, triangles, low, size, shape, starts, order, out, face):
     for i in range(begin, end):
-        listed = lists[starts[i] : starts[i + 1]]
-        found = [np.array(closest_on_triangle(*points[i], triangles[f])) for f in listed]
+        found = [np.array(closest_on_triangle(*points[i], triangle)) for triangle in triangles]
         best = int(np.argmin([np.linalg.norm(q - points[i]) for q in found]))
-        out[i], face[i] = found[best], listed[best]
+        out[i], face[i] = found[best], best
 
 
-# --- Biot-Savart
+def thin(points, spacing2, kept):
+    count = 0
+    for i, point in enumerate(points):
+        if np.all(np.sum((points[kept[:count]] - point) ** 2, axis=1) >= spacing2):
+            kept[count] = i
+            count += 1
+    return count
 
 
-def flux_density(begin, end, points, positions, currents, out):
-    out[begin:end] = biot_savart(positions, currents, points[begin:end])
+def smooth_normals(
+    begin, end, points, centroids, area_normals, radius, low, size, shape, starts, order, normals, jacobians
+):
+    for i in range(begin, end):
+        offset = points[i] - centroids
+        s = np.minimum(np.linalg.norm(offset, axis=1) / radius, 1)
+        total = ((1 - s) ** 4 * (4 * s + 1)) @ area_normals
+        slope = area_normals.T @ ((-20 / radius**2) * (1 - s[:, None]) ** 3 * offset)
+        length = np.linalg.norm(total)
+        normals[i] = total / length
+        jacobians[i] = (np.eye(3) - np.outer(normals[i], normals[i])) @ slope / length
+
+
+# --- tetrahedra
+
+
+def signed_volumes(begin, end, nodes, tets, out):
+    edges = nodes[tets[begin:end, 1:]] - nodes[tets[begin:end, :1]]
+    out[begin:end] = np.linalg.det(edges) / 6
+
+
+def barycentres(begin, end, nodes, tets, out):
+    out[begin:end] = nodes[tets[begin:end]].mean(axis=1)
+
+
+def shapes(begin, end, nodes, tets, quality, mean_edge):
+    for t in range(begin, end):
+        corners = nodes[tets[t]]
+        first, second = np.triu_indices(4, 1)
+        mean_edge[t] = np.linalg.norm(corners[first] - corners[second], axis=1).mean()
+        edges = corners[1:] - corners[0]
+        circumcentre = np.linalg.solve(2 * edges, np.sum(edges**2, axis=1))
+        faces = [np.delete(corners, k, axis=0) for k in range(4)]
+        area = sum(np.linalg.norm(np.cross(b - a, c - a)) / 2 for a, b, c in faces)
+        inradius = abs(np.linalg.det(edges)) / 2 / area
+        quality[t] = 3 * inradius / np.linalg.norm(circumcentre)
+
+
+def flood(neighbour, tags, piece):
+    """Smallest label among equal neighbours, until nothing changes."""
+    label = np.arange(len(tags))
+    while True:
+        other = np.where(neighbour >= 0, neighbour, 0)
+        same = (neighbour >= 0) & (tags[other] == tags[:, None])
+        lowest = np.minimum(label, np.where(same, label[other], len(tags)).min(axis=1))
+        if np.array_equal(lowest, label):
+            break
+        label = lowest
+    piece[:] = np.unique(label, return_inverse=True)[1]
+    return piece.max() + 1
+
+
+def face_neighbours(tets):
+    """(n_tets, 4) tetrahedron across the face opposite each corner; -1 none, -2 several."""
+    across = {}
+    for t, corners in enumerate(tets):
+        for f in range(4):
+            across.setdefault(frozenset(np.delete(corners, f).tolist()), []).append((t, f))
+    out = np.full(tets.shape, -1)
+    for sides in across.values():
+        for t, f in sides:
+            if len(sides) == 2:
+                out[t, f] = sides[0][0] + sides[1][0] - t
+            elif len(sides) > 2:
+                out[t, f] = -2
+    return out
+
+
+# --- fields outside the head
+
+
+def field_of_currents(begin, end, points, nodes, currents, out):
+    for k in range(3):
+        q = currents[:, 3 * k : 3 * k + 3]
+        out[begin:end, 3 * k : 3 * k + 3] = biot_savart(nodes, q, points.T[begin:end]) / 1e-7
+
+
+def potentials(begin, end, points, charges, strengths, nearest2, out):
+    squared = np.sum((points.T[begin:end, None] - charges) ** 2, axis=-1)
+    out[begin:end] = np.maximum(squared, nearest2) ** -0.5 @ strengths
+
+
+def inverse_distances(begin, end, points, charges, out):
+    out[begin:end] = 1 / np.linalg.norm(points[begin:end, None] - charges, axis=-1)
+
+
+def _bspline(u):
+    """Cardinal cubic B-spline and its derivative."""
+    r = np.abs(u)
+    value = np.where(r < 1, 2 / 3 - r**2 + r**3 / 2, np.where(r < 2, (2 - r) ** 3 / 6, 0))
+    slope = np.where(r < 1, -2 * r + 1.5 * r**2, np.where(r < 2, -((2 - r) ** 2) / 2, 0))
+    return value, slope * np.sign(u)
+
+
+def _spline_field(coefficients, origin, step, point):
+    """Three vectors B (3, 3) and their derivatives [axis, functional, component] at a point."""
+    axes = [_bspline((point[c] - origin[c]) / step - np.arange(coefficients.shape[c])) for c in range(3)]
+    value = np.einsum("a,b,c,abcf->f", *(w for w, _ in axes), coefficients)
+    slopes = [
+        np.einsum("a,b,c,abcf->f", *(axes[c][c == axis] for c in range(3)), coefficients) / step
+        for axis in range(3)
+    ]
+    return value.reshape(3, 3), np.reshape(slopes, (3, 3, 3))
+
+
+def coil_values(begin, end, coefficients, origin, step, positions, moments, poses, out):
+    for i in range(begin, end):
+        turn, shift = poses[i, :, :3], poses[i, :, 3]
+        out[i] = sum(
+            _spline_field(coefficients, origin, step, turn @ r + shift)[0] @ (turn @ m)
+            for r, m in zip(positions, moments, strict=True)
+        )
+
+
+def coil_gradients(begin, end, coefficients, origin, step, positions, moments, poses, out, gradient):
+    coil_values(begin, end, coefficients, origin, step, positions, moments, poses, out)
+    for i in range(begin, end):
+        turn, shift = poses[i, :, :3], poses[i, :, 3]
+        gradient[i] = 0
+        for r, m in zip(positions @ turn.T, moments @ turn.T, strict=True):
+            b, slopes = _spline_field(coefficients, origin, step, r + shift)
+            force = (slopes @ m).T  # [functional, axis]
+            gradient[i] += np.concatenate([force, np.cross(r, force) + np.cross(m, b)], axis=1)

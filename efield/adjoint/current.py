@@ -111,9 +111,7 @@ def adjoint_currents(prepared, elements, weights, *, rtol=ADJOINT_RTOL):
         The solver stalled.
     """
     geo = prepared.geometry
-    position = np.empty(len(geo.tet_order), np.int64)
-    position[geo.tet_order] = np.arange(len(position))
-    where = position[elements]
+    where = prepared.tet_position[elements]
     weights = np.ascontiguousarray(weights)
     load = np.zeros((len(geo.nodes), len(weights)))
     for k, w in enumerate(weights):

@@ -19,7 +19,7 @@ def stage_progress(quiet):
 
 
 class _Stages:
-    """One bar a stage; a new stage completes the one before."""
+    """One bar a stage; a new stage completes the ones before, a repeated one starts again."""
 
     def __init__(self, bars):
         self._bars = bars
@@ -30,6 +30,8 @@ class _Stages:
             for task in self._tasks.values():
                 self._finish(task)
             self._tasks[stage] = self._bars.add_task(stage, total=1.0)
+        elif fraction == 0:
+            self._bars.reset(self._tasks[stage])
         self._bars.update(self._tasks[stage], completed=fraction)
         if fraction >= 1:
             self._finish(self._tasks[stage])

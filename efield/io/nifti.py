@@ -1,6 +1,6 @@
-"""A-field NIfTI files: a coil's vector potential sampled on a grid.
+"""NIfTI files: masks, and A-fields, a coil's vector potential sampled on a grid.
 
-SimNIBS writes them as ``.nii.gz`` with three components per stimulator: A in T m per ampere of
+SimNIBS writes A-fields as ``.nii.gz`` with three components per stimulator: A in T m per ampere of
 coil current, which is dA/dt in V/m per A/s. The affine maps voxels to the coil frame in mm.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from efield.errors import CoilError, FormatError
 
-__all__ = ["AFieldRecord", "read_a_field", "sample_a_field"]
+__all__ = ["AFieldRecord", "VolumeRecord", "read_a_field", "read_volume", "sample_a_field"]
 
 MAX_VALUES = 1 << 29
 """4 GiB of float64: a header that claims more is taken to be corrupt."""
@@ -52,36 +52,17 @@ def read_a_field(path):
         Not a readable NIfTI file, not three components per stimulator, values that are not finite,
         a singular affine, or a header that declares a unit other than mm.
     """
-    import nibabel
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.spatialimages import HeaderDataError
-
-    try:
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Pair):
-            raise FormatError(
-                f"{path}: is {type(image).__name__}, not NIfTI; an A-field is a .nii or .nii.gz"
-            )
-        shape, affine, unit = image.shape, image.affine, image.header.get_xyzt_units()[0]
-        if math.prod(shape) > MAX_VALUES:
-            raise FormatError(f"{path}: header claims {shape} values; corrupt, or not an A-field")
-        data = np.asarray(image.dataobj, dtype=np.float64)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{path}: cannot be read as NIfTI, damaged or another format: {error}") from error
+    image, data = _load(path)
+    shape = data.shape
     if data.ndim == 5 and shape[3] == 1:  # the NIfTI convention for one vector per voxel
         data = data[:, :, :, 0]
     if data.ndim != 4 or data.shape[3] % 3 or not data.size:
         raise FormatError(f"{path}: shape {shape}; an A-field has shape (nx, ny, nz, 3 x stimulators)")
-    if unit not in ("mm", "unknown"):
-        raise FormatError(f"{path}: header declares positions in {unit}; A-fields are in mm")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise FormatError(f"{path}: the voxel-to-mm affine is singular: {np.asarray(affine).tolist()}")
+    affine = _affine(path, image)
     bad = np.argwhere(~np.isfinite(data))
     if len(bad):
         raise FormatError(f"{path}: value at voxel and component {bad[0].tolist()} is not finite")
-    return AFieldRecord(np.asarray(affine, dtype=np.float64), data)
+    return AFieldRecord(affine, data)
 
 
 def sample_a_field(record, points_mm):
@@ -119,3 +100,97 @@ def sample_a_field(record, points_mm):
         )
     voxels = np.clip(voxels, 0, last).T
     return np.stack([map_coordinates(a, voxels, order=1) for a in np.moveaxis(record.data, 3, 0)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeRecord:
+    """A scalar volume, such as a mask.
+
+    Parameters
+    ----------
+    affine : (4, 4) array
+        Voxel indices to world coordinates, mm.
+    data : (nx, ny, nz) array
+        NaN where a voxel has no value.
+    """
+
+    affine: np.ndarray
+    data: np.ndarray
+
+    def nearest(self, points_mm):
+        """Values (n,) of the voxels that hold some points (n, 3), mm; 0 outside every mask.
+
+        Outside are points beyond the volume and, as SPM writes them, voxels that are NaN.
+        """
+        points = np.atleast_2d(np.asarray(points_mm, dtype=np.float64))
+        to_voxel = np.linalg.inv(self.affine)
+        voxels = np.floor(points @ to_voxel[:3, :3].T + to_voxel[:3, 3] + 0.5)
+        inside = ((voxels >= 0) & (voxels < self.data.shape)).all(axis=1)
+        values = np.zeros(len(points))
+        values[inside] = self.data[tuple(voxels[inside].astype(np.int64).T)]
+        return np.where(np.isnan(values), 0.0, values)
+
+
+def read_volume(path):
+    """Read a three-dimensional NIfTI volume, such as a mask.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.nii`` or ``.nii.gz``; trailing dimensions of length one are dropped.
+
+    Returns
+    -------
+    VolumeRecord
+
+    Raises
+    ------
+    FormatError
+        Not a readable NIfTI file, not three-dimensional, no frame (both form codes are 0), a
+        singular affine, a header that declares a unit other than mm, or infinite values.
+    """
+    image, data = _load(path)
+    if data.ndim < 3 or any(n != 1 for n in data.shape[3:]) or not data.size:
+        raise FormatError(f"{path}: shape {data.shape}; a mask is one volume of shape (nx, ny, nz)")
+    if not image.header["sform_code"] and not image.header["qform_code"]:
+        raise FormatError(
+            f"{path}: sform_code and qform_code are 0, so the header does not say where the voxels lie; "
+            "write the mask again with the affine of the image it was drawn on"
+        )
+    affine = _affine(path, image)
+    bad = np.argwhere(np.isinf(data))
+    if len(bad):
+        raise FormatError(f"{path}: value at voxel {bad[0].tolist()} is infinite")
+    return VolumeRecord(affine, data.reshape(data.shape[:3]))
+
+
+def _load(path):
+    """The NIfTI image and its values as float64."""
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Pair):
+            raise FormatError(f"{path}: is {type(image).__name__}, not NIfTI; give a .nii or .nii.gz")
+        if math.prod(image.shape) > MAX_VALUES:
+            raise FormatError(f"{path}: header claims {image.shape} values; corrupt, or far too large")
+        if image.get_data_dtype().kind not in "biuf":
+            raise FormatError(f"{path}: holds {image.get_data_dtype()}; values must be real numbers")
+        return image, np.asarray(image.dataobj, dtype=np.float64)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: cannot be read as NIfTI, damaged or another format: {error}") from error
+
+
+def _affine(path, image):
+    """Voxel indices to mm."""
+    unit = image.header.get_xyzt_units()[0]
+    if unit not in ("mm", "unknown"):
+        raise FormatError(f"{path}: header declares positions in {unit}; they must be in mm")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise FormatError(f"{path}: the voxel-to-mm affine is singular: {affine.tolist()}")
+    return affine

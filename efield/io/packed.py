@@ -260,10 +260,8 @@ def _read_arrays(data, offset, arrays, stream_bytes):
         planes = list(pool.map(plane, jobs, edges[:-1], edges[1:]))
     result = {}
     for name, _, n_planes in arrays:
-        values = planes.pop(0)
-        if n_planes > 1:
-            values = values.astype(np.int32)
-            for k in range(1, n_planes):
-                values |= planes.pop(0).astype(np.int32) << (8 * k)
+        values = planes.pop(0).astype(np.int32)
+        for k in range(1, n_planes):
+            values |= planes.pop(0).astype(np.int32) << (8 * k)
         result[name] = values
     return result

@@ -38,29 +38,46 @@ def ray_hits(begin, end, origins, directions, corner, edge1, edge2, nearest, fac
 
 
 @jit
-def winding(begin, end, points, triangles, inside):
-    """Inside test by the generalised winding number (van Oosterom and Strackee 1983).
+def crossings(begin, end, points, triangles, inside):
+    """Inside test: an odd number of crossings of the ray from a point along +z.
 
-    `triangles` (n_faces, 3, 3) closed and outward oriented; `inside` (n,) bool.
+    Edges are taken half open and from their lower end, so a ray through an edge or a vertex
+    counts its triangles once. `triangles` (n_faces, 3, 3) closed, `inside` (n,) bool.
     """
     for i in range(begin, end):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        total = 0.0
+        odd = False
         for f in range(triangles.shape[0]):
-            ax, ay, az = triangles[f, 0, 0] - x, triangles[f, 0, 1] - y, triangles[f, 0, 2] - z
-            bx, by, bz = triangles[f, 1, 0] - x, triangles[f, 1, 1] - y, triangles[f, 1, 2] - z
-            cx, cy, cz = triangles[f, 2, 0] - x, triangles[f, 2, 1] - y, triangles[f, 2, 2] - z
-            a = np.sqrt(ax * ax + ay * ay + az * az)
-            b = np.sqrt(bx * bx + by * by + bz * bz)
-            c = np.sqrt(cx * cx + cy * cy + cz * cz)
-            triple = ax * (by * cz - bz * cy) + ay * (bz * cx - bx * cz) + az * (bx * cy - by * cx)
-            ab, bc, ca = (
-                ax * bx + ay * by + az * bz,
-                bx * cx + by * cy + bz * cz,
-                cx * ax + cy * ay + cz * az,
-            )
-            total += np.arctan2(triple, a * b * c + ab * c + bc * a + ca * b)
-        inside[i] = abs(total) > np.pi  # the solid angle is twice this sum: 4 pi inside, 0 outside
+            over = False
+            for a in range(3):
+                b = a + 1 if a < 2 else 0
+                ya, yb = triangles[f, a, 1], triangles[f, b, 1]
+                if (ya > y) != (yb > y):
+                    low, high = (a, b) if ya < yb else (b, a)
+                    yl, xl = triangles[f, low, 1], triangles[f, low, 0]
+                    slope = (triangles[f, high, 0] - xl) / (triangles[f, high, 1] - yl)
+                    if x < xl + (y - yl) * slope:
+                        over = not over
+            if over and _height(triangles[f], x, y) > z:
+                odd = not odd
+        inside[i] = odd
+
+
+@jit
+def _height(triangle, x, y):
+    """z of a triangle's plane over (x, y)."""
+    ux, uy, uz = (
+        triangle[1, 0] - triangle[0, 0],
+        triangle[1, 1] - triangle[0, 1],
+        triangle[1, 2] - triangle[0, 2],
+    )
+    vx, vy, vz = (
+        triangle[2, 0] - triangle[0, 0],
+        triangle[2, 1] - triangle[0, 1],
+        triangle[2, 2] - triangle[0, 2],
+    )
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    return triangle[0, 2] - (nx * (x - triangle[0, 0]) + ny * (y - triangle[0, 1])) / nz
 
 
 @jit
@@ -98,18 +115,35 @@ def closest_on_triangle(px, py, pz, triangle):
 
 
 @jit
-def closest_points(begin, end, points, triangles, starts, lists, out, face):
-    """Closest point among listed triangles: point i looks at ``lists[starts[i]:starts[i + 1]]``."""
+def closest_points(begin, end, points, reach, triangles, low, size, shape, starts, order, out, face):
+    """Closest point on triangles whose centroids lie within `reach` of each point.
+
+    The centroids are sorted into cells: cell c holds ``order[starts[c]:starts[c + 1]]``.
+    """
     for i in range(begin, end):
         best, which = np.inf, -1
-        for k in range(starts[i], starts[i + 1]):
-            f = lists[k]
-            x, y, z = closest_on_triangle(points[i, 0], points[i, 1], points[i, 2], triangles[f])
-            d = (x - points[i, 0]) ** 2 + (y - points[i, 1]) ** 2 + (z - points[i, 2]) ** 2
-            if d < best:
-                best, which = d, f
-                out[i, 0], out[i, 1], out[i, 2] = x, y, z
+        x0, x1 = _cell_range(points[i, 0], reach[i], low[0], size, shape[0])
+        y0, y1 = _cell_range(points[i, 1], reach[i], low[1], size, shape[1])
+        z0, z1 = _cell_range(points[i, 2], reach[i], low[2], size, shape[2])
+        for cx in range(x0, x1):
+            for cy in range(y0, y1):
+                row = (cx * shape[1] + cy) * shape[2]
+                for k in range(starts[row + z0], starts[row + z1]):
+                    f = order[k]
+                    x, y, z = closest_on_triangle(points[i, 0], points[i, 1], points[i, 2], triangles[f])
+                    d = (x - points[i, 0]) ** 2 + (y - points[i, 1]) ** 2 + (z - points[i, 2]) ** 2
+                    if d < best:
+                        best, which = d, f
+                        out[i, 0], out[i, 1], out[i, 2] = x, y, z
         face[i] = which
+
+
+@jit
+def _cell_range(x, reach, low, size, n):
+    """First and past-last cell that an interval touches along one axis."""
+    first = int(np.floor((x - reach - low) / size))
+    last = int(np.floor((x + reach - low) / size)) + 1
+    return max(0, min(first, n)), max(0, min(last, n))
 
 
 @jit
@@ -135,8 +169,22 @@ def thin(points, spacing2, kept):
 
 
 @jit
-def smooth_normals(begin, end, points, centroids, area_normals, radius, starts, lists, normals, jacobians):
-    """Weighted mean of area normals and its derivative; nan where no triangle is listed.
+def smooth_normals(
+    begin,
+    end,
+    points,
+    centroids,
+    area_normals,
+    radius,
+    low,
+    size,
+    shape,
+    starts,
+    order,
+    normals,
+    jacobians,
+):
+    """Weighted mean of area normals and its derivative; nan where no triangle is near.
 
     The weight is the Wendland function ``(1 - s)^4 (4 s + 1)``, ``s = distance / radius``, whose
     gradient is ``-20 (1 - s)^3 offset / radius^2``.
@@ -145,22 +193,28 @@ def smooth_normals(begin, end, points, centroids, area_normals, radius, starts, 
     for i in range(begin, end):
         total[:] = 0.0
         slope[:] = 0.0
-        for k in range(starts[i], starts[i + 1]):
-            f = lists[k]
-            dx, dy, dz = (
-                points[i, 0] - centroids[f, 0],
-                points[i, 1] - centroids[f, 1],
-                points[i, 2] - centroids[f, 2],
-            )
-            s = np.sqrt(dx * dx + dy * dy + dz * dz) / radius
-            rest = 1.0 - s
-            weight = rest**4 * (4.0 * s + 1.0)
-            change = -20.0 * rest**3 / (radius * radius)
-            for c in range(3):
-                total[c] += weight * area_normals[f, c]
-                slope[c, 0] += area_normals[f, c] * change * dx
-                slope[c, 1] += area_normals[f, c] * change * dy
-                slope[c, 2] += area_normals[f, c] * change * dz
+        x0, x1 = _cell_range(points[i, 0], radius, low[0], size, shape[0])
+        y0, y1 = _cell_range(points[i, 1], radius, low[1], size, shape[1])
+        z0, z1 = _cell_range(points[i, 2], radius, low[2], size, shape[2])
+        for cx in range(x0, x1):
+            for cy in range(y0, y1):
+                row = (cx * shape[1] + cy) * shape[2]
+                for k in range(starts[row + z0], starts[row + z1]):
+                    f = order[k]
+                    dx = points[i, 0] - centroids[f, 0]
+                    dy = points[i, 1] - centroids[f, 1]
+                    dz = points[i, 2] - centroids[f, 2]
+                    s = np.sqrt(dx * dx + dy * dy + dz * dz) / radius
+                    if s >= 1.0:
+                        continue
+                    rest = 1.0 - s
+                    weight = rest**4 * (4.0 * s + 1.0)
+                    change = -20.0 * rest**3 / (radius * radius)
+                    for c in range(3):
+                        total[c] += weight * area_normals[f, c]
+                        slope[c, 0] += area_normals[f, c] * change * dx
+                        slope[c, 1] += area_normals[f, c] * change * dy
+                        slope[c, 2] += area_normals[f, c] * change * dz
         length = np.sqrt(total[0] ** 2 + total[1] ** 2 + total[2] ** 2)
         if length == 0.0:
             normals[i] = np.nan

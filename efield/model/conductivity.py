@@ -1,6 +1,7 @@
 """From what a user says about conductivity to one value per tetrahedron."""
 
 from collections.abc import Mapping
+from numbers import Integral
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def resolve_conductivity(tags, conductivity=None):
     """
     if conductivity is None or isinstance(conductivity, Mapping):
         return _from_table(tags, conductivity or {})
-    sigma = np.array(conductivity, dtype=np.float64)
+    sigma = np.array(_numbers(conductivity, "conductivity"))
     n = len(tags)
     if sigma.shape not in ((n,), (n, 3, 3)):
         raise MeshError(
@@ -47,14 +48,15 @@ def tag_of(key):
             return TISSUE_TAGS[key]
         if key.isdecimal():
             return int(key)
-        raise MeshError(f"unknown tissue {key!r}; known: {', '.join(TISSUE_TAGS)}, or a tag number")
-    return int(key)
+    elif isinstance(key, Integral):
+        return int(key)
+    raise MeshError(f"unknown tissue {key!r}; known: {', '.join(TISSUE_TAGS)}, or a tag number")
 
 
 def _from_table(tags, overrides):
     table = {tag: np.asarray(s, dtype=np.float64) for tag, s in DEFAULT_CONDUCTIVITY.items()}
     for key, value in overrides.items():
-        value = np.asarray(value, dtype=np.float64)
+        value = _numbers(value, f"conductivity of {key!r}")
         if value.shape not in ((), (3, 3)):
             raise MeshError(f"conductivity of {key!r} has shape {value.shape}; give a scalar or (3, 3)")
         _check_values(value[None], lambda _, key=key: f"{key!r}")
@@ -72,6 +74,13 @@ def _from_table(tags, overrides):
         value = table[int(tag)]
         sigma[tags == tag] = value * np.eye(3) if tensor and value.ndim == 0 else value
     return sigma
+
+
+def _numbers(values, what):
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise MeshError(f"{what} must be numbers in S/m, not {values!r}") from None
 
 
 def _check_values(sigma, describe):

@@ -120,7 +120,7 @@ def read_head_file(source, *, unit="mm"):
     if unit not in UNITS_PER_NAME:
         raise MeshError(f"unit must be one of {', '.join(map(repr, UNITS_PER_NAME))}, not {unit!r}")
     if isinstance(source, str) and source in BUILTIN_HEADS:
-        return HeadFile(read_mesh_file(_builtin_path(source)), source, "mni", builtin=True)
+        return HeadFile(read_mesh_file(builtin_path(source)), source, "mni", builtin=True)
     path, name = _find(source)
     record = read_mesh_file(path)
     if unit != "mm":
@@ -128,7 +128,14 @@ def read_head_file(source, *, unit="mm"):
     return HeadFile(record, name)
 
 
-def _builtin_path(name):
+def builtin_path(name):
+    """Packed mesh of a built-in head, in the installed package or the checkout.
+
+    Raises
+    ------
+    MeshError
+        The installation lacks it.
+    """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "meshes", package.parent / "meshes"):  # installed; checkout
         path = folder / f"{name}.efmesh"

@@ -16,6 +16,9 @@ from efield.model.arrays import FieldsOnlyPickle, read_only
 NORMAL_RADIUS_MM = 15.0
 """Radius of the patch whose area-weighted normals make up the smoothed normal."""
 
+CELL_MM = 8.0
+"""Edge of the cells that neighbour searches look through."""
+
 
 @dataclass(frozen=True, eq=False)
 class TriSurface(FieldsOnlyPickle):
@@ -74,6 +77,17 @@ class TriSurface(FieldsOnlyPickle):
         return cKDTree(self.centroids_mm)
 
     @cached_property
+    def _cells(self):
+        """Centroids sorted into cubic cells: low corner, cell size, shape, row pointers, order."""
+        low = self.centroids_mm.min(axis=0)
+        index = np.floor((self.centroids_mm - low) / CELL_MM).astype(np.int64)
+        shape = index.max(axis=0) + 1
+        flat = np.ravel_multi_index(tuple(index.T), tuple(shape))
+        starts = np.zeros(int(np.prod(shape)) + 1, np.int64)
+        np.cumsum(np.bincount(flat, minlength=len(starts) - 1), out=starts[1:])
+        return low, CELL_MM, shape, starts, np.argsort(flat, kind="stable")
+
+    @cached_property
     def _largest_radius_mm(self):
         return float(np.linalg.norm(self.corners_mm - self.centroids_mm[:, None], axis=2).max())
 
@@ -94,9 +108,18 @@ class TriSurface(FieldsOnlyPickle):
         """
         points = np.ascontiguousarray(np.atleast_2d(points_mm), dtype=np.float64)
         reach = self._tree.query(points)[0] + self._largest_radius_mm
-        starts, lists = _flatten(self._tree.query_ball_point(points, reach * (1 + 1e-9)))
         closest, face = np.empty_like(points), np.empty(len(points), np.int64)
-        run_chunks(kernel.closest_points, len(points), points, self.corners_mm, starts, lists, closest, face)
+        run_chunks(
+            kernel.closest_points,
+            len(points),
+            points,
+            reach * (1 + 1e-9),
+            self.corners_mm,
+            *self._cells,
+            closest,
+            face,
+            min_chunk=64,
+        )
         return closest, np.linalg.norm(closest - points, axis=1), face
 
     def signed_distance(self, points_mm):
@@ -105,6 +128,11 @@ class TriSurface(FieldsOnlyPickle):
         closest, distance, face = self.closest(points)
         side = np.einsum("ij,ij->i", points - closest, self.area_normals_mm2[face])
         return np.where(side < 0, -distance, distance)
+
+    def nearest_of(self, points_mm):
+        """Of points that all lie outside, those one of which must be the nearest to the surface."""
+        reach = self._tree.query(points_mm)[0]
+        return points_mm[reach <= reach.min() + 2 * self._largest_radius_mm]
 
     def sample(self, spacing_mm):
         """Points on the surface, at most `spacing_mm` apart, on a regular pattern per triangle."""
@@ -151,10 +179,20 @@ class TriSurface(FieldsOnlyPickle):
         inside = np.zeros(len(points), bool)
         low, high = self.vertices_mm.min(axis=0), self.vertices_mm.max(axis=0)
         near = np.flatnonzero(np.all((points >= low) & (points <= high), axis=1))
+        if len(near) == 0:
+            return inside
         result = np.zeros(len(near), bool)
-        run_chunks(kernel.winding, len(near), points[near], self.corners_mm, result, min_chunk=8)
+        triangles = self.corners_mm[self._over(points[near])]
+        run_chunks(kernel.crossings, len(near), points[near], triangles, result, min_chunk=8)
         inside[near] = result
         return inside
+
+    def _over(self, points):
+        """Triangles that a ray along +z from one of the points can cross."""
+        low, high = points.min(axis=0), points.max(axis=0)
+        reach_low, reach_high = self.corners_mm.min(axis=1), self.corners_mm.max(axis=1)
+        flat = np.all((reach_low[:, :2] <= high[:2]) & (reach_high[:, :2] >= low[:2]), axis=1)
+        return flat & (reach_high[:, 2] >= low[2])
 
     def smooth_normal(self, points_mm):
         """Outward area-smoothed unit normals at points on or near the surface.
@@ -182,8 +220,6 @@ class TriSurface(FieldsOnlyPickle):
         """
         points = np.ascontiguousarray(np.atleast_2d(points_mm), dtype=np.float64)
         normals, jacobians = np.empty((len(points), 3)), np.empty((len(points), 3, 3))
-        near = self._tree.query_ball_point(points, NORMAL_RADIUS_MM, return_sorted=True)
-        starts, lists = _flatten(near)
         run_chunks(
             kernel.smooth_normals,
             len(points),
@@ -191,8 +227,7 @@ class TriSurface(FieldsOnlyPickle):
             self.centroids_mm,
             self.area_normals_mm2,
             NORMAL_RADIUS_MM,
-            starts,
-            lists,
+            *self._cells,
             normals,
             jacobians,
             min_chunk=256,
@@ -206,17 +241,15 @@ class TriSurface(FieldsOnlyPickle):
         return normals, jacobians
 
 
-def _flatten(lists):
-    """Row pointers and concatenated indices of lists of neighbours."""
-    starts = np.zeros(len(lists) + 1, np.int64)
-    np.cumsum([len(item) for item in lists], out=starts[1:])
-    return starts, np.fromiter((f for item in lists for f in item), np.int64, starts[-1])
+WHOLE_SCALP = 0.9
+"""Share of the outermost closed surface that a file's scalp triangles must name to stand for it."""
 
 
 def outer_scalp(mesh, scalp_triangles=None):
     """Outermost closed surface of a mesh: the largest connected part of its boundary.
 
-    Where the file names scalp triangles only the boundary faces among them count.
+    Where the file names scalp triangles and they cover only a part of that surface, as in a
+    mesh cut out of a head, the scalp is that part.
 
     Raises
     ------
@@ -224,13 +257,22 @@ def outer_scalp(mesh, scalp_triangles=None):
         None of the file's scalp triangles lies on the boundary of the tetrahedra.
     """
     faces = mesh.boundary_faces
-    if scalp_triangles is not None:
-        named = {tuple(face) for face in np.sort(scalp_triangles, axis=1).tolist()}
-        on_scalp = np.array([tuple(face) in named for face in np.sort(faces, axis=1).tolist()])
-        if not on_scalp.any():
-            raise MeshError("no scalp triangle (tag 1005) of the file lies on the mesh's outer boundary")
-        faces = faces[on_scalp]
-    return TriSurface.of_faces(mesh.nodes_mm, faces[_largest_part(mesh.nodes_mm, faces)])
+    outermost = TriSurface.of_faces(mesh.nodes_mm, faces[_largest_part(mesh.nodes_mm, faces)])
+    if scalp_triangles is None:
+        return outermost
+    named = faces[_among(faces, scalp_triangles)]
+    if len(named) == 0:
+        raise MeshError("no scalp triangle (tag 1005) of the file lies on the mesh's outer boundary")
+    scalp = TriSurface.of_faces(mesh.nodes_mm, named[_largest_part(mesh.nodes_mm, named)])
+    whole = scalp.areas_mm2.sum() >= WHOLE_SCALP * outermost.areas_mm2.sum()
+    return outermost if whole else scalp
+
+
+def _among(faces, triangles):
+    """Mask of the faces that are among `triangles`, in any order of their nodes."""
+    rows = np.concatenate([np.sort(faces, axis=1), np.sort(triangles, axis=1)]).astype(np.int32)
+    label = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+    return np.isin(label[: len(faces)], label[len(faces) :])
 
 
 def _largest_part(nodes_mm, faces):

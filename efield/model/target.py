@@ -84,6 +84,8 @@ class Target:
         """Tetrahedra of `tissue` whose barycentre lies in a voxel above `threshold`."""
         if space not in ("subject", "mni"):
             raise TargetError(f"unknown space {space!r}; valid: subject, mni")
+        if not np.isfinite(threshold) or threshold < 0:  # outside every mask the value is 0
+            raise TargetError(f"a mask's threshold must be at least 0, not {threshold!r}")
         return cls(f"mask {nifti}", _Mask(nifti, space, float(threshold), tag_of(tissue)))
 
     @classmethod

@@ -14,6 +14,7 @@ _INK = "#1a1a1a"
 _ACCENT = "#d1495b"
 _ARROW_SHARE = 0.42  # of the radius of the mapped region
 _CONTOURS = np.array([0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98])  # of the largest value
+_LEVEL = np.cos(np.deg2rad(35.0))  # a plane tilted by less has no clear way up
 _OUTLINE = [withStroke(linewidth=4.5, foreground="white")]
 
 
@@ -27,8 +28,8 @@ def save_scalp_picture(result, path, *, dpi=150):
 def scalp_figure(result):
     """Objective at the best yaw of each scalp position, on the plane that touches the scalp.
 
-    The plane touches it at the centre of the search and is seen from outside the head; its
-    vertical is the direction of yaw 0. Made without pyplot, so without global state.
+    The plane touches it at the centre of the search and is seen from outside the head. Made
+    without pyplot, so without global state.
 
     Parameters
     ----------
@@ -50,7 +51,9 @@ def scalp_figure(result):
     drawn = _draw_values(plot, points, candidates.best_over_yaw())
     _draw_target(plot, axes @ (np.asarray(result.target["center_mm"]) - centre))
     scalp = axes @ (np.asarray(result.placement_info["scalp_mm"]) - centre)
-    _draw_coil(plot, scalp, axes @ np.asarray(result.placement_info["ydir"]), _ARROW_SHARE * reach)
+    length = _ARROW_SHARE * reach
+    _draw_posterior(plot, scalp, axes @ tangent_axes(-candidates.normals[nearest])[0], length)
+    _draw_coil(plot, scalp, axes @ np.asarray(result.placement_info["ydir"]), length)
     _label(figure, plot, drawn, result, axes)
     limit = 1.1 * reach
     plot.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
@@ -60,16 +63,17 @@ def scalp_figure(result):
 def picture_axes(normal):
     """Axes of the plane with outward normal `normal`, as seen from outside the head.
 
-    They lie along the directions of yaw 0 and 90 degrees, so angles can be read off.
-
     Returns
     -------
     (2, 3) array
-        Row 0 points right, row 1 up (anterior or superior).
+        Row 0 points right, row 1 up: superior, or anterior where the plane is nearly level.
     """
-    zero, quarter = tangent_axes(-np.asarray(normal, dtype=np.float64))
-    sign = -1.0 if zero[1] + zero[2] < 0 else 1.0
-    return sign * np.array([quarter, zero])
+    normal = np.asarray(normal, dtype=np.float64)
+    level = abs(normal[2]) > _LEVEL
+    up = np.array([0.0, 1.0, 0.0]) if level else np.array([0.0, 0.0, 1.0])
+    up -= (up @ normal) * normal
+    up /= np.linalg.norm(up)
+    return np.array([np.cross(up, normal), up])
 
 
 def _draw_values(plot, points, values):
@@ -97,8 +101,15 @@ def _compact(mesh):
 
 
 def _draw_target(plot, target):
-    ring = {"marker": "o", "ms": 13, "mfc": "none", "ls": "none"}
+    ring = {"marker": "o", "ms": 26, "mfc": "none", "ls": "none"}
     plot.plot(*target, **ring, mec=_INK, mew=1.6, path_effects=_OUTLINE, label="target, projected")
+
+
+def _draw_posterior(plot, scalp, direction, length):
+    x, y = np.stack([scalp, scalp + length * direction], axis=1)
+    plot.plot(x, y, color=_INK, lw=1.2, ls=(0, (4, 3)))
+    style = {"color": _INK, "fontsize": 8, "ha": "center", "va": "center"}
+    plot.text(*(scalp + 1.2 * length * direction), "posterior", **style)
 
 
 def _draw_coil(plot, scalp, axis, length):
@@ -130,4 +141,6 @@ def _label(figure, plot, drawn, result, axes):
         color=_INK,
         parse_math=False,
     )
-    plot.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncol=3, frameon=False, fontsize=8.5)
+    plot.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.11), ncol=3, frameon=False, fontsize=8.5, markerscale=0.6
+    )

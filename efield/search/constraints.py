@@ -72,6 +72,8 @@ def clearance_mm(scalp, coil, pose):
         matsimnibs.
     """
     points = coil.extent_mm @ pose[:3, :3].T + pose[:3, 3]
+    if not scalp.contains(points).any():
+        points = scalp.nearest_of(points)
     return float(scalp.signed_distance(points).min())
 
 

@@ -11,7 +11,7 @@ from efield.adjoint.exterior import fit_harmonic
 from efield.adjoint.spline import CoilExtent, SplineField
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
-from efield.forward import check_didt, simulate
+from efield.forward import check_didt, solve_potentials
 from efield.frames import yaw_to_midline
 from efield.metrics import field_metrics
 from efield.model.coils import load_coil
@@ -26,7 +26,7 @@ from efield.search.candidates import Search, functionals_over_yaw, scalp_grid
 from efield.search.constraints import Constraints, clearance_mm, feasible_grid
 from efield.search.objectives import make_objective
 from efield.search.polish import ScalpChart, polish
-from efield.solve.prepared import PreparedHead, prepare
+from efield.solve.prepared import BLOCK, PreparedHead, prepare
 
 CHECK_WARN_ABOVE = 1e-3
 """Relative difference of forward and reciprocity that calls for a warning."""
@@ -130,9 +130,9 @@ def optimize_coil(
     with clock.stage("refine"):
         chosen = run.refine(found, n_best) if search.refine else run.grid_placements(found, n_best)
     with clock.stage("check"):
-        best, fields = run.judge(chosen)
-        check = run.check(fields[0]) if verify else None
-    result = run.result(found, best, fields[0], check, warnings)
+        best, field = run.judge(chosen)
+        check = run.check(field) if verify else None
+    result = run.result(found, best, field, check, warnings)
     if out_dir is not None:
         result.save(out_dir)
     return result
@@ -251,16 +251,14 @@ class _Run:
         return clearance_mm(self.head.scalp, self.coil, pose) >= self.constraints.min_clearance_mm
 
     def judge(self, chosen):
-        """Forward fields of the chosen placements, best first by the objective itself."""
+        """The chosen placements, best first by the objective itself, and the winner's field."""
         placements = [Placement(pose) for pose, _ in chosen]
-        fields = simulate(
-            self.prepared,
-            self.coil,
-            placements,
-            didt=self.didt,
-            progress=lambda _, fraction: self.clock.report("check", fraction),
-        )
-        values = [self.value_of(field) for field in fields]
+        values, batches = [], []
+        for start in range(0, len(placements), BLOCK):
+            batch = solve_potentials(self.prepared, self.coil, placements[start : start + BLOCK], self.didt)
+            values += [self.value_of(batch.on_elements(k, self.region.elements)) for k in batch.columns]
+            batches += [(batch, k) for k in batch.columns]
+            self.clock.report("check", len(values) / len(placements))
         order = _ranked(values, placements)
         best = [
             BestPlacement(
@@ -271,19 +269,22 @@ class _Run:
             )
             for i in order
         ]
-        return tuple(best), [fields[i] for i in order]
+        batch, k = batches[order[0]]
+        return tuple(best), batch.field(k, placements[order[0]])
 
-    def value_of(self, field):
-        return self.goal.of_field(field.E[self.region.elements], self.volumes)
+    def value_of(self, e_field):
+        """The objective of E on the target's elements, V/m."""
+        return self.goal.of_field(e_field, self.volumes)
 
     def check(self, field):
         """Forward functionals against reciprocity by direct summation."""
         positions, moments = dipoles_in_head(self.coil, field.placement)
         reciprocal = self.currents.coil_functionals(positions, moments * self.didt)
-        forward = self.goal.functionals(field.E[self.region.elements], self.volumes)
+        e_field = field.E[self.region.elements]
+        forward = self.goal.functionals(e_field, self.volumes)
         difference = float(np.linalg.norm(forward - reciprocal) / np.linalg.norm(forward))
         return Check(
-            forward_value=self.value_of(field), relative_difference=difference, warn_above=CHECK_WARN_ABOVE
+            forward_value=self.value_of(e_field), relative_difference=difference, warn_above=CHECK_WARN_ABOVE
         )
 
     def result(self, found, best, field, check, warnings):

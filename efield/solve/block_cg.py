@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efield.errors import ConvergenceError
+from efield.errors import ConvergenceError, EfieldError
 from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
 
@@ -48,14 +48,22 @@ def solve(stiffness, single, multigrid, b, rtol):
     b : (n, k) float64 array
         Each column sums to zero on each connected part (K is singular).
     rtol : float
-        Wanted relative residual.
+        Wanted relative residual, between 0 and 1.
 
     Raises
     ------
     ConvergenceError
-        The residual stalls above `rtol`; the message carries its history.
+        The residual stalls above `rtol`; the message carries its history. Or a right-hand
+        side is not finite.
     """
+    if not 0 < rtol < 1:
+        raise EfieldError(f"rtol must lie between 0 and 1, not {rtol!r}")
     norm = np.sqrt(dots(b, b))
+    if not np.all(np.isfinite(norm)):
+        raise ConvergenceError(
+            f"right-hand side {int(np.argmin(np.isfinite(norm)))} is not finite: a dipole of the coil lies on "
+            "a node of the mesh, or its moments times dI/dt overflow"
+        )
     safe = np.where(norm > 0, norm, 1.0)
     x = np.zeros_like(b)
     residual = b.copy()

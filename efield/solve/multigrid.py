@@ -130,8 +130,8 @@ def _coarsen(matrix, single):
     from pyamg.aggregation.aggregate import standard_aggregation
     from pyamg.strength import symmetric_strength_of_connection
 
-    diagonal = matrix.diagonal()
-    weight = JACOBI_DAMPING / spectral_radius(matrix, diagonal) / diagonal
+    inverse = _inverse_diagonal(matrix)
+    weight = JACOBI_DAMPING / spectral_radius(matrix, inverse) * inverse
     strength = symmetric_strength_of_connection(matrix, STRENGTH_THRESHOLD)
     tentative = standard_aggregation(strength)[0].astype(np.float64)
     prolong = (tentative - scipy.sparse.diags_array(weight) @ (matrix @ tentative)).tocsr()
@@ -145,14 +145,24 @@ def _coarsen(matrix, single):
     return level, (restrict @ (matrix @ prolong)).tocsr()
 
 
-def spectral_radius(matrix, diagonal, n_iterations=15):
+def _inverse_diagonal(matrix):
+    """Inverse diagonal, 0 for an unknown without neighbours.
+
+    On a coarse level such an unknown is a connected part of the mesh by itself. Its diagonal
+    is rounding around zero; the levels above have solved that part up to its constant.
+    """
+    alone = np.diff(matrix.indptr) <= 1
+    return np.divide(1.0, matrix.diagonal(), out=np.zeros(matrix.shape[0]), where=~alone)
+
+
+def spectral_radius(matrix, inverse_diagonal, n_iterations=15):
     """Spectral radius of D^-1 A by Lanczos from a fixed start, 2 % on the safe side."""
-    scale = 1.0 / np.sqrt(diagonal)
-    v = np.random.default_rng(0).standard_normal(len(diagonal))
+    scale = np.sqrt(inverse_diagonal)
+    v = np.random.default_rng(0).standard_normal(len(scale))
     v /= np.linalg.norm(v)
     before, beta = np.zeros_like(v), 0.0
     alphas, betas = [], []
-    for _ in range(min(n_iterations, len(diagonal))):
+    for _ in range(min(n_iterations, len(scale))):
         w = scale * (matrix @ (scale * v)) - beta * before
         alpha = v @ w
         w -= alpha * v

@@ -4,6 +4,7 @@ Coils, placements and targets share one :class:`PreparedHead`.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse
@@ -74,14 +75,33 @@ class PreparedHead:
         )
         return out
 
-    def element_field(self, potential, dadt):
-        """E per tetrahedron in the mesh's own order: (n,), (n, 3) -> (n_tets, 3), V/m."""
+    def element_field(self, potential, dadt, elements=None):
+        """E of some tetrahedra (all by default) from values at the nodes.
+
+        Parameters
+        ----------
+        potential : (n,) array, V
+        dadt : (n, 3) array, V/m
+        elements : (m,) int array, optional
+            In the mesh's own order, as is the result.
+
+        Returns
+        -------
+        (n_tets, 3) or (m, 3) array, V/m
+        """
         geo = self.geometry
-        ordered = np.empty((len(geo.tets), 3))
-        run_chunks(kernel.element_field, len(geo.tets), geo.nodes, geo.tets, potential, dadt, ordered)
-        e_field = np.empty_like(ordered)
-        e_field[geo.tet_order] = ordered
-        return e_field
+        potential, dadt = np.ascontiguousarray(potential), np.ascontiguousarray(dadt)
+        tets = geo.tets if elements is None else geo.tets[self.tet_position[elements]]
+        values = np.empty((len(tets), 3))
+        run_chunks(kernel.element_field, len(tets), geo.nodes, tets, potential, dadt, values)
+        return values[self.tet_position] if elements is None else values
+
+    @cached_property
+    def tet_position(self):
+        """(n_tets,) place of each of the mesh's tetrahedra in solver order."""
+        position = np.empty(len(self.geometry.tet_order), np.int64)
+        position[self.geometry.tet_order] = np.arange(len(position))
+        return position
 
     @property
     def _single(self):
