@@ -194,7 +194,11 @@ def _as_placements(placements):
 
 
 def check_didt(didt):
-    didt = float(didt)
-    if not np.isfinite(didt):
-        raise EfieldError(f"didt must be a finite number of A/s, not {didt}")
-    return didt
+    """`didt` as a float; an error where it is not a finite number."""
+    try:
+        value = float(didt)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not np.isfinite(value):
+        raise EfieldError(f"didt must be a finite number of A/s, not {didt!r}")
+    return value

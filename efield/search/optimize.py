@@ -37,6 +37,9 @@ EXTERIOR_WARN_ABOVE = 5e-4
 EXTENSION = 1.5
 """Factor on the search radius when the optimum lies on its edge; applied once."""
 
+JUDGED = 10
+"""Placements that are solved forward at least, so that few asked for do not change the best."""
+
 DISTINCT_MM, DISTINCT_DEG = 8.0, 30.0
 """Placements closer than both of these count as one."""
 
@@ -107,6 +110,8 @@ def optimize_coil(
     if int(n_best) != n_best or n_best < 1:
         raise SearchError(f"n_best must be a whole number of at least 1, not {n_best!r}")
     didt = check_didt(didt)
+    if didt == 0:
+        raise SearchError("didt must not be 0: every placement would have the value 0")
     clock = _Clock(progress)
     with clock.stage("load"):
         coil = load_coil(coil)
@@ -127,12 +132,13 @@ def optimize_coil(
         found = run.search_grid(EXTENSION * search.radius_mm)
         if found.on_edge:
             warnings.append(_edge_warning(found.grid))
+    count = max(n_best, JUDGED)
     with clock.stage("refine"):
-        chosen = run.refine(found, n_best) if search.refine else run.grid_placements(found, n_best)
+        chosen = run.refine(found, count) if search.refine else run.grid_placements(found, count)
     with clock.stage("check"):
         best, field = run.judge(chosen)
         check = run.check(field) if verify else None
-    result = run.result(found, best, field, check, warnings)
+    result = run.result(found, best[:n_best], field, check, warnings)
     if out_dir is not None:
         result.save(out_dir)
     return result
@@ -237,11 +243,11 @@ class _Run:
             self.goal,
             ScalpChart.at(self.head.scalp, found.grid.points_mm[i], self.constraints.distance_mm),
             np.radians(self.search.yaw_deg[j]),
+            didt=self.didt,
             reach_mm=2 * self.search.spacing_mm,
             yaw_reach=np.radians(max(10.0, 2 * self.search.yaw_step_deg)),
             allowed=lambda pose, point: self._allowed(found.grid, pose, point),
         )
-        value *= abs(self.didt)
         return start if value < start[1] else (pose, value)
 
     def _allowed(self, grid, pose, point):

@@ -13,6 +13,9 @@ from efield.units import MM
 ANGLE_SCALE_MM = 20.0
 """Millimetres that weigh as much as one radian of yaw, so the optimizer sees even slopes."""
 
+BEYOND = 3.0
+"""What the minimiser sees where there is no value; it starts from -1, or 1 for a negative one."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScalpChart:
@@ -80,7 +83,7 @@ def _rotation_rate(rotation, inward, change, yaw):
     return 0.5 * np.cross(rotation.T, changes).sum(axis=0)
 
 
-def polish(field, coil, objective, chart, yaw, *, reach_mm, yaw_reach, allowed):
+def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, allowed):
     """Maximise the search value from one grid placement.
 
     Parameters
@@ -91,6 +94,7 @@ def polish(field, coil, objective, chart, yaw, *, reach_mm, yaw_reach, allowed):
     chart : ScalpChart
     yaw : float
         Start, radians.
+    didt : float, A/s
     reach_mm, yaw_reach : float
         Largest move in each coordinate (mm) and in yaw (rad).
     allowed : callable (pose, point_mm) -> bool
@@ -98,16 +102,20 @@ def polish(field, coil, objective, chart, yaw, *, reach_mm, yaw_reach, allowed):
 
     Returns
     -------
-    pose : (4, 4) array
+    pose : (4, 4) array or None
+        None where no placement on the way is allowed.
     value : float
-        Search value at unit dI/dt.
+        Search value, V/m; -inf without a pose.
     """
     best = [None, -np.inf]
 
     def descend(x):
         angle = x[2] / ANGLE_SCALE_MM
-        pose, point, derivative = chart.pose(x[0], x[1], angle)
-        functionals, slopes = (a[0] for a in field.gradients(coil, pose[None], 1.0))
+        try:
+            pose, point, derivative = chart.pose(x[0], x[1], angle)
+            functionals, slopes = (a[0] for a in field.gradients(coil, pose[None], didt))
+        except SearchError:  # beyond the scalp or the prepared field: the line search steps back
+            return BEYOND, np.zeros(3)
         value = float(objective.of_functionals(functionals))
         if value > best[1] and allowed(pose, point):
             best[:] = [pose, value]

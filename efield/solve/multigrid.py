@@ -104,7 +104,7 @@ class Multigrid:
                 np.empty((n, width), np.float32),
                 np.empty((m, width), np.float32),
             )
-            for n, m in zip(sizes, coarse, strict=True)
+            for n, m in zip(sizes, coarse, strict=False)  # no level at all: dense
         ]
 
     def _descend(self, depth, b, workspace):
