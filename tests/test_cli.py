@@ -18,11 +18,15 @@ from click.testing import CliRunner
 from results_fake import fake_optimize_result, fake_placement
 from test_metrics import block_head
 
+from efield import forward
 from efield.cli import main
 from efield.cli.progress import stage_progress
 from efield.cli.target import parse_target
 from efield.errors import ConvergenceError, MeshError, OutputError, ResourceError, TargetError
-from efield.results import json_schema
+from efield.model import heads
+from efield.results import OptimizeResult, json_schema
+from efield.results.store import FILES
+from efield.search import optimize as optimize_module
 
 
 def run(*arguments):
@@ -52,8 +56,8 @@ def calls(monkeypatch):
             raise seen.result
         return seen.result
 
-    monkeypatch.setattr("efield.model.heads.load_head", load_head)
-    monkeypatch.setattr("efield.search.optimize.optimize_coil", optimize_coil)
+    monkeypatch.setattr(heads, "load_head", load_head)
+    monkeypatch.setattr(optimize_module, "optimize_coil", optimize_coil)
     return seen
 
 
@@ -173,7 +177,7 @@ def test_library_warnings_are_short_lines_on_stderr(calls, monkeypatch):
         warnings.warn("compiled kernels cannot be cached", RuntimeWarning, stacklevel=2)
         return block_head(n=2)
 
-    monkeypatch.setattr("efield.model.heads.load_head", load_head)
+    monkeypatch.setattr(heads, "load_head", load_head)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         result = run("optimize", "--json", "-")
@@ -312,8 +316,8 @@ def test_simulate(monkeypatch, tmp_path):
             residual=1e-7,
         )
 
-    monkeypatch.setattr("efield.model.heads.load_head", lambda *args, **options: head)
-    monkeypatch.setattr("efield.forward.simulate", simulate)
+    monkeypatch.setattr(heads, "load_head", lambda *args, **options: head)
+    monkeypatch.setattr(forward, "simulate", simulate)
     pose = ["--placement", tmp_path / "pose.txt"]
     result = run("simulate", "head.msh", *pose, "--didt", "2e6", "--out", tmp_path / "out", "--json", "-")
     assert result.exit_code == 0, result.output + repr(result.exception)
@@ -414,3 +418,29 @@ def test_progress_draws_a_bar_a_stage(monkeypatch):
     drawn = terminal.getvalue()
     for stage in ("setup", "search", "check"):
         assert stage in drawn
+
+
+# --- the real thing, on the small head
+
+
+def test_small_head_from_search_to_field(tmp_path, monkeypatch):
+    arguments = ("optimize", "mni152-small", "--search-radius", 6, "--n-best", 2, "--json", "-")
+    first = run(*arguments, "--out", tmp_path / "out")
+    assert first.exit_code == 0, first.output + repr(first.exception)
+    body = json.loads(first.stdout)
+    jsonschema.validate(body, json_schema("efield.optimize/1"))
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+    result = OptimizeResult.load(tmp_path / "out")
+
+    monkeypatch.setenv("EFIELD_NUM_THREADS", "1")
+    again = json.loads(run(*arguments).stdout)
+    for volatile in (body, again):
+        del volatile["timings_s"], volatile["provenance"]["run"]
+    assert again == body == json.loads(result.to_json(volatile=False))
+
+    pose = ("--placement", tmp_path / "out" / "result.json", "--target", "dlpfc-left")
+    field = run("simulate", "mni152-small", *pose, "--didt", "2e6", "--json", "-")
+    metrics = json.loads(field.stdout)["metrics"]
+    assert metrics["mean"] == pytest.approx(2 * result.objective.value, rel=1e-5)
+    assert metrics["clearance_mm"] == pytest.approx(body["metrics"]["clearance_mm"])
+    assert metrics["tilt_deg"] == pytest.approx(0.0, abs=1e-3)
