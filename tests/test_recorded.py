@@ -18,7 +18,7 @@ def test_charm_patch(shared):
     top = head.scalp.vertices_mm[np.argmax(head.scalp.vertices_mm[:, 2])]
     np.testing.assert_allclose(top, (-2.612, -5.177, 108.268), atol=1e-3)
     pose = np.diag([-1.0, 1.0, -1.0, 1.0])
-    pose[:3, 3] = top + (0.0, 0.0, 4.0)
+    pose[:3, 3] = top + np.array([0.0, 0.0, 4.0])
     field = efield.simulate(head, coil, pose, didt=1e6)
     largest = field.magnitude[head.tags == TISSUE_TAGS["grey_matter"]].max()
     np.testing.assert_allclose(largest, CHARM_LARGEST, rtol=0.05)

@@ -48,7 +48,9 @@ def winding_number(point, corners):
     a, b, c = np.moveaxis(corners - point, 1, 0)
     la, lb, lc = (np.linalg.norm(v, axis=1) for v in (a, b, c))
     triple = np.sum(a * np.cross(b, c), axis=1)
-    below = la * lb * lc + np.sum(a * b, axis=1) * lc + np.sum(b * c, axis=1) * la + np.sum(c * a, axis=1) * lb
+    below = (
+        la * lb * lc + np.sum(a * b, axis=1) * lc + np.sum(b * c, axis=1) * la + np.sum(c * a, axis=1) * lb
+    )
     return np.arctan2(triple, below).sum() / (2 * np.pi)
 
 
@@ -62,7 +64,9 @@ def test_closest_point_against_every_triangle(scalp, reach_mm):
     expected = np.array([distance_to_triangles(p, scalp.corners_mm).min() for p in points])
     np.testing.assert_allclose(distance, expected, atol=1e-9)
     np.testing.assert_allclose(np.linalg.norm(points - closest, axis=1), expected, atol=1e-9)
-    on_face = [distance_to_triangles(q, scalp.corners_mm[f, None])[0] for q, f in zip(closest, face, strict=True)]
+    on_face = [
+        distance_to_triangles(q, scalp.corners_mm[f, None])[0] for q, f in zip(closest, face, strict=True)
+    ]
     np.testing.assert_allclose(on_face, 0, atol=1e-9)
 
 
@@ -81,6 +85,18 @@ def test_signed_distance_is_negative_exactly_inside(scalp):
     assert 100 < inside.sum() < 300
     np.testing.assert_array_equal(signed < 0, inside)
     np.testing.assert_allclose(np.abs(signed), scalp.closest(points)[1])
+
+
+def test_sign_of_the_distance_to_something_sharp():
+    """Beside an ear's rim one triangle alone would take outside for inside."""
+    corners = np.array([[0.0, -20, 0], [0, 20, 0], [-2, 0, -30], [2, 0, -30]])
+    blade = TriSurface(corners, [[0, 1, 2], [1, 0, 3], [0, 2, 3], [2, 1, 3]])
+    centre = corners.mean(axis=0)
+    assert np.all(np.sum(blade.area_normals_mm2 * (blade.centroids_mm - centre), axis=1) > 0)
+    points = np.random.default_rng(10).uniform([-10, -30, -40], [10, 30, 10], (2000, 3))
+    inside = np.array([winding_number(p, blade.corners_mm) > 0.5 for p in points])
+    assert inside.sum() > 10
+    np.testing.assert_array_equal(blade.signed_distance(points) < 0, inside)
 
 
 def test_nearest_of_keeps_the_nearest(scalp):

@@ -11,14 +11,22 @@ from efield.kernels import spline as kernel
 from efield.kernels._jit import run_chunks
 from efield.units import to_m, to_mm
 
-SPACING_MM = 3.0
-"""Grid spacing: 2e-5 of the largest value at contact, 3e-6 at 4 mm."""
+NEAR_MM = 6.5
+"""Coils whose lowest dipoles come closer to the scalp than this need the finer resolution."""
 
-MARGIN = 3
-"""Grid cells round the box of the coils."""
+SPACING_MM = {"near": 2.0, "far": 3.0}
+"""Grid spacing: an error below 5e-5 of the largest value for coils at contact and at 4 mm."""
+
+MARGIN = 5
+"""Grid cells round the box of the coils: the spline's own two and what the polish may move."""
 
 NEAREST_CHARGE_MM = 2.5
 """Grid points under the scalp see no charge nearer than this."""
+
+
+def closeness(extent, distance_mm):
+    """Resolution class of a coil, "near" or "far", by the height of its lowest dipoles."""
+    return "near" if distance_mm - to_mm(extent.high) < NEAR_MM else "far"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +76,7 @@ class SplineField:
     step: float
 
     @classmethod
-    def over(cls, model, extent, centres_mm, axes, *, spacing_mm=SPACING_MM):
+    def over(cls, model, extent, centres_mm, axes, *, spacing_mm):
         """Fill a grid that holds a coil at every given position, whatever its yaw.
 
         Parameters
@@ -91,6 +99,23 @@ class SplineField:
         field = np.einsum("nkc,dc->nkd", field, rotation).reshape(*shape, k, 3)
         groups = tuple(_coefficients(field[..., i : i + GROUP, :]) for i in range(0, k, GROUP))
         return cls(groups, k, rotation, origin, float(step))
+
+    def field(self, points):
+        """Field at points (n, 3) in metres, head frame; returns (n, k, 3), T per unit weight.
+
+        Raises
+        ------
+        SearchError
+            A point leaves the grid.
+        """
+        local = points @ self.rotation.T
+        self._require_inside(local, local)
+        values = np.empty((len(local), len(self.coefficients), GROUP, 3))
+        for g, coefficients in enumerate(self.coefficients):
+            out = np.empty((len(local), 3 * GROUP))
+            run_chunks(kernel.field_values, len(local), coefficients, self.origin, self.step, local, out)
+            values[:, g] = out.reshape(-1, GROUP, 3)
+        return values.reshape(len(local), -1, 3)[:, : self.n_functionals] @ self.rotation
 
     def functionals(self, coil, poses, didt):
         """Target functionals of the field of a coil at many poses.
@@ -168,15 +193,20 @@ class SplineField:
         local[:, :, :3] = self.rotation @ poses[:, :3, :3]
         local[:, :, 3] = to_m(poses[:, :3, 3]) @ self.rotation.T
         low, high = CoilExtent.of(coil).box(local[:, :, 3], local[:, :, 2])
-        last = self.origin + self.step * (np.array(self.coefficients[0].shape[:3]) - 1)
-        outside = np.any((low < self.origin + self.step) | (high > last - 2 * self.step), axis=1)
-        if outside.any():
-            bad = int(np.argmax(outside))
-            raise SearchError(
-                f"pose {bad} with centre {np.round(to_mm(local[bad, :, 3]) @ self.rotation, 1).tolist()} mm "
-                "leaves the region in which the exterior field was prepared; enlarge the search radius"
-            )
+        self._require_inside(low, high)
         return local
+
+    def _require_inside(self, low, high):
+        """Raise unless the boxes (n, 3), (n, 3) in the grid's frame lie inside the grid."""
+        last = self.origin + self.step * (np.array(self.coefficients[0].shape[:3]) - 1)
+        inside = np.all((low >= self.origin + self.step) & (high <= last - 2 * self.step), axis=1)
+        if not inside.all():
+            bad = int(np.argmin(inside))
+            centre = to_mm(0.5 * (low[bad] + high[bad]) @ self.rotation)
+            raise SearchError(
+                f"pose or point {bad} at {np.round(centre, 1).tolist()} mm leaves the region in which the "
+                "exterior field was prepared; enlarge the search radius"
+            )
 
 
 def _grid_rotation(axis):

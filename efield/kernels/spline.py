@@ -120,3 +120,27 @@ def coil_gradients(begin, end, coefficients, origin, step, positions, moments, p
                 gradient[i, f, 3] += arm[1] * force[2] - arm[2] * force[1] + m[1] * bz - m[2] * by
                 gradient[i, f, 4] += arm[2] * force[0] - arm[0] * force[2] + m[2] * bx - m[0] * bz
                 gradient[i, f, 5] += arm[0] * force[1] - arm[1] * force[0] + m[0] * by - m[1] * bx
+
+
+@jit
+def field_values(begin, end, coefficients, origin, step, points, out):
+    """Nine functions at points (n, 3) in the grid's frame; `out` (n, 9)."""
+    w, d = np.empty((3, 4)), np.empty(4)
+    cell = np.empty(3, np.int64)
+    for i in range(begin, end):
+        for c in range(3):
+            s = (points[i, c] - origin[c]) / step
+            cell[c] = int(np.floor(s))
+            _weights(s - cell[c], w[c], d)
+        row = out[i]
+        for c in range(9):
+            row[c] = 0.0
+        for a in range(4):
+            for b in range(4):
+                wab = w[0, a] * w[1, b]
+                line = coefficients[cell[0] + a - 1, cell[1] + b - 1]
+                for k in range(4):
+                    weight = wab * w[2, k]
+                    values = line[cell[2] + k - 1]
+                    for c in range(9):
+                        row[c] += weight * values[c]

@@ -8,6 +8,9 @@ import numpy as np
 from efield.errors import MeshError
 from efield.tissues import DEFAULT_CONDUCTIVITY, TISSUE_NAMES, TISSUE_TAGS
 
+ROUNDING = 1e-9
+"""Part of a tensor's largest entry that is taken for rounding: a smaller eigenvalue is zero."""
+
 
 def resolve_conductivity(tags, conductivity=None):
     """Conductivity of each tetrahedron.
@@ -91,8 +94,8 @@ def _check_values(sigma, describe):
         good = sigma > 0
     else:
         scale = np.abs(sigma).max(axis=(1, 2))
-        symmetric = np.abs(sigma - sigma.swapaxes(1, 2)).max(axis=(1, 2)) <= 1e-9 * scale
-        good = symmetric & (np.linalg.eigvalsh(sigma)[:, 0] > 0)
+        symmetric = np.abs(sigma - sigma.swapaxes(1, 2)).max(axis=(1, 2)) <= ROUNDING * scale
+        good = symmetric & (np.linalg.eigvalsh(sigma)[:, 0] > ROUNDING * scale)
     if not good.all():
         bad = int(np.argmin(good))
         raise MeshError(

@@ -19,6 +19,9 @@ NORMAL_RADIUS_MM = 15.0
 CELL_MM = 8.0
 """Edge of the cells that neighbour searches look through."""
 
+ON_EDGE = 1e-9
+"""Barycentric coordinate under which a point of a triangle lies on its edge."""
+
 
 @dataclass(frozen=True, eq=False)
 class TriSurface(FieldsOnlyPickle):
@@ -123,11 +126,50 @@ class TriSurface(FieldsOnlyPickle):
         return closest, np.linalg.norm(closest - points, axis=1), face
 
     def signed_distance(self, points_mm):
-        """(n,) distance to the surface, negative inside; the sign is that of the closest triangle."""
+        """(n,) distance to the surface, negative inside."""
         points = np.atleast_2d(points_mm)
         closest, distance, face = self.closest(points)
-        side = np.einsum("ij,ij->i", points - closest, self.area_normals_mm2[face])
+        side = np.einsum("ij,ij->i", points - closest, self._normals_at(closest, face))
         return np.where(side < 0, -distance, distance)
+
+    def _normals_at(self, points, face):
+        """Normals (n, 3) at points on triangles `face` that tell inside from outside.
+
+        At an edge or a vertex that of a single triangle may not, where the surface is sharp;
+        the angle-weighted mean does (Baerentzen and Aanaes 2005, 10.1109/TVCG.2005.49).
+        """
+        corners, normal = self.corners_mm[face], self._unit_normals[face]
+        following = np.roll(corners, -1, axis=1) - points[:, None]
+        across = np.cross(following, np.roll(corners, -2, axis=1) - points[:, None])
+        share = np.einsum("nkc,nc->nk", across, normal) / (2 * self.areas_mm2[face, None])
+        beside, row = share < ON_EDGE, np.arange(len(points))
+        vertices, edges = self._sharp_normals
+        at_edge = edges[face, np.argmin(share, axis=1)]
+        at_vertex = vertices[self.triangles[face, np.argmax(share, axis=1)]]
+        count = beside.sum(axis=1)
+        return np.stack([normal, at_edge, at_vertex], axis=1)[row, np.minimum(count, 2)]
+
+    @cached_property
+    def _unit_normals(self):
+        return self.area_normals_mm2 / np.maximum(self.areas_mm2, 1e-300)[:, None]
+
+    @cached_property
+    def _sharp_normals(self):
+        """Mean normals at the vertices (n_vertices, 3) and at the edges (n_triangles, 3, 3).
+
+        Edge k of a triangle lies opposite its corner k.
+        """
+        unit = self._unit_normals
+        ahead = np.roll(self.corners_mm, -1, axis=1) - self.corners_mm
+        back = np.roll(self.corners_mm, 1, axis=1) - self.corners_mm
+        angle = np.arctan2(np.linalg.norm(np.cross(ahead, back), axis=2), np.sum(ahead * back, axis=2))
+        vertices = np.zeros_like(self.vertices_mm)
+        np.add.at(vertices, self.triangles, angle[:, :, None] * unit[:, None])
+        ends = np.sort(self.triangles[:, [[1, 2], [2, 0], [0, 1]]], axis=2).reshape(-1, 2)
+        label = np.unique(ends, axis=0, return_inverse=True)[1].reshape(-1, 3)
+        edges = np.zeros((label.max() + 1, 3))
+        np.add.at(edges, label, np.broadcast_to(unit[:, None], (*label.shape, 3)))
+        return vertices, edges[label]
 
     def nearest_of(self, points_mm):
         """Of points that all lie outside, those one of which must be the nearest to the surface."""

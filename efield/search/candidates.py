@@ -7,12 +7,6 @@ import numpy as np
 from efield.errors import SearchError
 from efield.frames import tangent_axes
 
-YAW_SAMPLES = 32
-"""Yaw angles that are summed directly; the values between them are a Fourier interpolation.
-
-At contact the value has at most 7 harmonics in yaw, so 32 samples leave nothing out.
-"""
-
 RAY_START_MM = 60.0
 """Grid points are projected onto the scalp from this far above the tangent plane."""
 
@@ -133,45 +127,3 @@ def yaw_rotations(yaw_deg):
     rotations[:, 1, 0], rotations[:, 0, 1] = np.sin(angle), -np.sin(angle)
     rotations[:, 2, 2] = rotations[:, 3, 3] = 1.0
     return rotations
-
-
-def functionals_over_yaw(field, coil, base_poses, yaw_deg, didt, *, progress=None):
-    """Target functionals at every position and yaw.
-
-    Parameters
-    ----------
-    field : SplineField
-    coil : Coil
-    base_poses : (n, 4, 4) array
-        Poses at yaw 0.
-    yaw_deg : (n_yaw,) array
-    didt : float, A/s
-    progress : callable, optional
-        Called with a fraction.
-
-    Returns
-    -------
-    (n, n_yaw, k) array
-    """
-    turns = yaw_rotations(np.arange(YAW_SAMPLES) * (360.0 / YAW_SAMPLES))
-    interpolate = _fourier_interpolation(np.radians(yaw_deg))
-    values = np.empty((len(base_poses), len(yaw_deg), field.n_functionals))
-    batch = 64
-    for start in range(0, len(base_poses), batch):
-        base = base_poses[start : start + batch]
-        poses = (base[:, None] @ turns).reshape(-1, 4, 4)
-        samples = field.functionals(coil, poses, didt).reshape(len(base), YAW_SAMPLES, -1)
-        values[start : start + batch] = interpolate @ samples
-        if progress is not None:
-            progress(min(1.0, (start + batch) / len(base_poses)))
-    return values
-
-
-def _fourier_interpolation(angles):
-    """(n_angles, YAW_SAMPLES) matrix of trigonometric interpolation."""
-    half = YAW_SAMPLES // 2
-    nodes = 2 * np.pi * np.arange(YAW_SAMPLES) / YAW_SAMPLES
-    delta = angles[:, None] - nodes
-    orders = np.arange(1, half)
-    kernel = 1.0 + 2.0 * np.cos(delta[..., None] * orders).sum(axis=-1) + np.cos(half * delta)
-    return kernel / YAW_SAMPLES

@@ -8,7 +8,7 @@ import numpy as np
 
 from efield.adjoint.current import adjoint_currents
 from efield.adjoint.exterior import fit_harmonic
-from efield.adjoint.spline import CoilExtent, SplineField
+from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
 from efield.forward import check_didt, solve_potentials
@@ -22,11 +22,13 @@ from efield.results.outputs import check_output
 from efield.results.parts import BestPlacement, Candidates, Check, ObjectiveValue, ResultWarning
 from efield.results.provenance import provenance
 from efield.results.result import OptimizeResult
-from efield.search.candidates import Search, functionals_over_yaw, scalp_grid
+from efield.search.candidates import Search, scalp_grid
 from efield.search.constraints import Constraints, clearance_mm, feasible_grid
+from efield.search.evaluate import TRUSTED, functionals_over_yaw
 from efield.search.objectives import make_objective
 from efield.search.polish import ScalpChart, polish
 from efield.solve.prepared import BLOCK, PreparedHead, prepare
+from efield.units import to_mm
 
 CHECK_WARN_ABOVE = 1e-3
 """Relative difference of forward and reciprocity that calls for a warning."""
@@ -171,8 +173,9 @@ class _Clock:
 class _Found:
     """Outcome of one grid search."""
 
-    def __init__(self, grid, field, model, poses, values, feasible):
+    def __init__(self, grid, field, model, poses, values, feasible, yaw_error):
         self.grid, self.field, self.model, self.poses = grid, field, model, poses
+        self.yaw_error = yaw_error
         self.values = np.where(feasible, values, -np.inf)
         self.feasible = feasible
         self.on_edge = grid.near_edge(grid.points_mm[self.values.max(axis=1).argmax()])
@@ -195,10 +198,22 @@ class _Run:
         poses = grid.base_poses(limits.distance_mm)
         yaw_deg = self.search.yaw_deg
         with self.clock.stage("exterior"):
-            height = limits.distance_mm - 1e3 * CoilExtent.of(self.coil).high
-            model = fit_harmonic(self.currents, scalp, grid.center_mm, radius_mm, check_height_mm=height)
+            extent = CoilExtent.of(self.coil)
+            model = fit_harmonic(
+                self.currents,
+                scalp,
+                grid.center_mm,
+                radius_mm,
+                check_height_mm=limits.distance_mm - to_mm(extent.high),
+            )
             self.clock.report("exterior", 0.5)
-            field = SplineField.over(model, CoilExtent.of(self.coil), poses[:, :3, 3], poses[:, :3, 2])
+            field = SplineField.over(
+                model,
+                extent,
+                poses[:, :3, 3],
+                poses[:, :3, 2],
+                spacing_mm=SPACING_MM[closeness(extent, limits.distance_mm)],
+            )
         with self.clock.stage("search"):
             feasible = feasible_grid(self.head, self.coil, poses, yaw_deg, limits)
             if not feasible.any():
@@ -207,16 +222,17 @@ class _Run:
                     f"and within yaw_range_deg={limits.yaw_range_deg}; relax the constraints or raise "
                     f"distance_mm={limits.distance_mm:g}"
                 )
-            functionals = functionals_over_yaw(
+            functionals, yaw_error = functionals_over_yaw(
                 field,
                 self.coil,
                 poses,
                 yaw_deg,
+                limits.distance_mm,
                 self.didt,
                 progress=lambda fraction: self.clock.report("search", fraction),
             )
         values = self.goal.of_functionals(functionals)
-        return _Found(grid, field, model, poses, values, feasible)
+        return _Found(grid, field, model, poses, values, feasible, yaw_error)
 
     def grid_placements(self, found, count):
         """(pose, search value) of the best distinct grid placements."""
@@ -332,6 +348,7 @@ class _Run:
                 "refined_gain": max(b.search_value for b in best) / grid_best - 1.0,
                 "exterior_error": found.model.error,
                 "exterior_error_height_mm": found.model.error_height_mm,
+                "yaw_error": found.yaw_error,
             },
             warnings=tuple(warnings),
             timings=self.clock.total(),
@@ -360,6 +377,12 @@ class _Run:
                 f"the exterior field model errs by {found.model.error:.1e} (rms) at "
                 f"{found.model.error_height_mm:.1f} mm above the scalp; the reported values are forward "
                 "solutions and not affected, the grid's values are",
+            )
+        if found.yaw_error > TRUSTED:
+            yield ResultWarning(
+                "exact_path",
+                f"the yaw expansion errs by {found.yaw_error:.1e} of the largest value for this coil; "
+                "every dipole was summed at every placement instead",
             )
         if check is not None and abs(check.relative_difference) > check.warn_above:
             yield ResultWarning(

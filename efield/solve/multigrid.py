@@ -133,7 +133,7 @@ def _coarsen(matrix, single):
     inverse = _inverse_diagonal(matrix)
     weight = JACOBI_DAMPING / spectral_radius(matrix, inverse) * inverse
     strength = symmetric_strength_of_connection(matrix, STRENGTH_THRESHOLD)
-    tentative = standard_aggregation(strength)[0].astype(np.float64)
+    tentative = _with_loners(standard_aggregation(strength)[0].astype(np.float64).tocsr())
     prolong = (tentative - scipy.sparse.diags_array(weight) @ (matrix @ tentative)).tocsr()
     restrict = prolong.T.tocsr()
     level = Level(
@@ -153,6 +153,15 @@ def _inverse_diagonal(matrix):
     """
     alone = np.diff(matrix.indptr) <= 1
     return np.divide(1.0, matrix.diagonal(), out=np.zeros(matrix.shape[0]), where=~alone)
+
+
+def _with_loners(tentative):
+    """Give unknowns without an aggregate one of their own: constants stay in the coarse space."""
+    alone = np.flatnonzero(np.diff(tentative.indptr) == 0)
+    columns = scipy.sparse.csr_array(
+        (np.ones(len(alone)), (alone, np.arange(len(alone)))), shape=(tentative.shape[0], len(alone))
+    )
+    return scipy.sparse.hstack([tentative, columns], format="csr")
 
 
 def spectral_radius(matrix, inverse_diagonal, n_iterations=15):

@@ -1,0 +1,73 @@
+"""Values of every candidate: the yaw expansion, and the exact path it is held against."""
+
+import numpy as np
+
+from efield.adjoint.yaw import YawExpansion
+from efield.search.candidates import yaw_rotations
+
+BATCH = 256
+"""Positions evaluated at once."""
+
+TRUSTED = 1e-3
+"""Error of the yaw expansion, of the largest value, above which the exact path takes over."""
+
+N_CHECKED, CHECK_YAW_DEG = 12, 45.0
+"""Positions and yaw step at which the expansion is compared with the exact path."""
+
+
+def functionals_at_yaw(field, coil, base_poses, yaw_deg, didt):
+    """Target functionals by summing every dipole at every pose; the exact, slower path.
+
+    Parameters
+    ----------
+    field : SplineField
+    coil : Coil
+    base_poses : (n, 4, 4) array
+        Poses at yaw 0.
+    yaw_deg : (n_yaw,) array
+    didt : float, A/s
+
+    Returns
+    -------
+    (n, n_yaw, k) array
+    """
+    poses = (base_poses[:, None] @ yaw_rotations(yaw_deg)).reshape(-1, 4, 4)
+    return field.functionals(coil, poses, didt).reshape(len(base_poses), len(yaw_deg), -1)
+
+
+def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *, progress):
+    """Target functionals at every position and yaw, by the yaw expansion where it holds.
+
+    Parameters
+    ----------
+    field, coil, base_poses, yaw_deg, didt
+        As in :func:`functionals_at_yaw`.
+    distance_mm : float
+        Coil origin to scalp, for which the expansion is built.
+    progress : callable
+        Called with a fraction.
+
+    Returns
+    -------
+    values : (n, n_yaw, k) array
+    error : float
+        Largest difference from the exact path at the positions compared, relative to the
+        largest value there. Above `TRUSTED` the values are the exact path's.
+    """
+    expansion = YawExpansion.of(coil, distance_mm)
+    picks = np.unique(np.linspace(0, len(base_poses) - 1, N_CHECKED).astype(int))
+    checked = np.arange(-180.0, 180.0, CHECK_YAW_DEG)
+    exact = functionals_at_yaw(field, coil, base_poses[picks], checked, didt)
+    quick = expansion.functionals(field, base_poses[picks], checked, didt)
+    error = float(np.abs(quick - exact).max() / np.linalg.norm(exact, axis=-1).max())
+
+    values = np.empty((len(base_poses), len(yaw_deg), field.n_functionals))
+    for start in range(0, len(base_poses), BATCH):
+        batch = base_poses[start : start + BATCH]
+        if error <= TRUSTED:
+            part = expansion.functionals(field, batch, yaw_deg, didt)
+        else:
+            part = functionals_at_yaw(field, coil, batch, yaw_deg, didt)
+        values[start : start + BATCH] = part
+        progress(min(1.0, (start + BATCH) / len(base_poses)))
+    return values, error
