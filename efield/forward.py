@@ -172,7 +172,7 @@ def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL):
     -------
     SolvedBatch
     """
-    node_dadt = np.empty((len(prepared.nodes), 3, len(placements)))
+    node_dadt = np.empty((len(prepared.nodes), 3, len(placements)), np.float32)
     for k, placement in enumerate(placements):
         require_outside(prepared.head, coil, placement)
         positions, moments = dipoles_in_head(coil, placement)

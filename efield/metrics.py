@@ -109,7 +109,9 @@ def scalp_cortex_distance_mm(head, scalp_mm):
     For cortical edges of length e it exceeds the distance d to the cortical surface by at most
     e^2 / (6 d): 0.1 mm on the built-in head. None where the head has no grey matter.
     """
-    nodes = np.unique(head.tets[head.tags == TISSUE_TAGS["grey_matter"]])
+    grey = np.zeros(len(head.nodes_mm), bool)
+    grey[head.tets[head.tags == TISSUE_TAGS["grey_matter"]]] = True
+    nodes = np.flatnonzero(grey)
     if len(nodes) == 0:
         return None
     offsets = head.nodes_mm[nodes] - np.asarray(scalp_mm, dtype=np.float64)

@@ -150,7 +150,7 @@ def test_values_that_are_no_numbers(value):
 
 @pytest.mark.parametrize("shape", [(2,), (3,), (1, 3, 3), (6,)])
 def test_shape_of_a_tissue(shape):
-    with pytest.raises(MeshError, match="'csf' has shape .* give a scalar or"):
+    with pytest.raises(MeshError, match=r"'csf' has shape .* give a scalar or"):
         resolve_conductivity(TAGS, {"csf": np.ones(shape)})
 
 
@@ -171,7 +171,7 @@ def test_shape_of_an_array(shape):
     ids=["indefinite", "singular", "not symmetric", "zero"],
 )
 def test_tensors_that_are_not_symmetric_positive_definite(bad):
-    with pytest.raises(MeshError, match="'csf' is .*symmetric positive definite"):
+    with pytest.raises(MeshError, match=r"'csf' is .*symmetric positive definite"):
         resolve_conductivity(TAGS, {"csf": bad})
     values = np.full((5, 3, 3), 0.3 * np.eye(3))
     values[4] = bad

@@ -15,7 +15,8 @@ from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
 from efield.model.placement import Placement
 from efield.solve import block_cg, multigrid
-from efield.solve.multigrid import Multigrid, SparseMatrix, spectral_radius
+from efield.solve.matrix import SparseMatrix
+from efield.solve.multigrid import Multigrid, spectral_radius
 from efield.solve.prepared import prepare
 
 
@@ -99,7 +100,7 @@ def test_islands_that_become_one_unknown(monkeypatch):
     monkeypatch.setattr(multigrid, "COARSEST", 20)
     body, island = box(16, 80.0, jitter=0.1), box(1, 3.0)
     count = 40
-    parts = [island.nodes_mm + [100, 5.0 * k, 0] for k in range(count)]
+    parts = [island.nodes_mm + np.array([100, 5.0 * k, 0]) for k in range(count)]
     mesh = TetMesh(
         np.concatenate([body.nodes_mm, *parts]),
         np.concatenate([body.tets, *(island.tets + len(body.nodes_mm) + 8 * k for k in range(count))]),

@@ -146,7 +146,7 @@ def test_named(mni):
 
 
 def test_unknown_name_lists_the_valid_ones():
-    with pytest.raises(TargetError, match="unknown target 'dlpfc'; valid: .*dlpfc-left"):
+    with pytest.raises(TargetError, match=r"unknown target 'dlpfc'; valid: .*dlpfc-left"):
         Target.named("dlpfc")
 
 

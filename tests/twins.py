@@ -92,6 +92,29 @@ def spmm(begin, end, indptr, indices, data, x, y):
         y[i] = data[row] @ x[indices[row]]
 
 
+spmm_4 = spmm_8 = spmm_16 = spmm
+
+
+def product_counts(begin, end, a_indptr, a_indices, b_indptr, b_indices, n_columns, counts):
+    for i in range(begin, end):
+        inner = a_indices[a_indptr[i] : a_indptr[i + 1]]
+        columns = [b_indices[b_indptr[k] : b_indptr[k + 1]] for k in inner]
+        counts[i] = len(np.unique(np.concatenate([[], *columns])))
+
+
+def product_rows(
+    begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, indptr, indices, data
+):
+    for i in range(begin, end):
+        row = {}  # keeps the order in which columns appear
+        for p in range(a_indptr[i], a_indptr[i + 1]):
+            part = slice(b_indptr[a_indices[p]], b_indptr[a_indices[p] + 1])
+            for column, value in zip(b_indices[part], b_data[part], strict=True):
+                row[column] = row.get(column, 0) + a_data[p] * value
+        indices[indptr[i] : indptr[i + 1]] = list(row)
+        data[indptr[i] : indptr[i + 1]] = list(row.values())
+
+
 def scale_rows(begin, end, weight, b, x):
     x[begin:end] = weight[begin:end, None] * b[begin:end]
 
@@ -191,6 +214,21 @@ def smooth_normals(
         length = np.linalg.norm(total)
         normals[i] = total / length
         jacobians[i] = (np.eye(3) - np.outer(normals[i], normals[i])) @ slope / length
+
+
+def raster_heights(corners, origin_x, origin_y, step, heights, slopes):
+    """The highest crossing of each vertical line with a triangle that faces up."""
+    nx, ny = heights.shape
+    x, y = np.meshgrid(origin_x + step * np.arange(nx), origin_y + step * np.arange(ny), indexing="ij")
+    start = np.stack([x, y, np.zeros_like(x)], axis=-1)
+    for a, b, c in corners:
+        normal = np.cross(b - a, c - a)
+        if normal[2] <= 0:
+            continue
+        to_crossing = np.linalg.inv(np.stack([b - a, c - a, [0, 0, -1.0]], axis=-1))
+        u, v, height = np.moveaxis((start - a) @ to_crossing.T, -1, 0)
+        higher = (u >= 0) & (v >= 0) & (u + v <= 1) & (height > heights)
+        heights[higher], slopes[higher] = height[higher], normal[2] / np.linalg.norm(normal)
 
 
 # --- tetrahedra
@@ -303,3 +341,8 @@ def coil_gradients(begin, end, coefficients, origin, step, positions, moments, p
             b, slopes = _spline_field(coefficients, origin, step, r + shift)
             force = (slopes @ m).T  # [functional, axis]
             gradient[i] += np.concatenate([force, np.cross(r, force) + np.cross(m, b)], axis=1)
+
+
+def field_values(begin, end, coefficients, origin, step, points, out):
+    for i in range(begin, end):
+        out[i] = _spline_field(coefficients, origin, step, points[i])[0].ravel()

@@ -16,7 +16,10 @@ def dipoles_in_head(coil, placement):
 
 
 def dadt(points, positions, rates):
-    """dA/dt at points, directly summed in float64.
+    """dA/dt at points, directly summed.
+
+    In float32, with coordinates from the points' centre: an error of about 1e-6 of the largest
+    value, four orders below what the discretization makes of it.
 
     Parameters
     ----------
@@ -27,18 +30,19 @@ def dadt(points, positions, rates):
 
     Returns
     -------
-    (n, 3) array, V/m
+    (n, 3) float32 array, V/m
     """
-    x, y, z = (np.ascontiguousarray(points[:, c]) for c in range(3))
-    out = np.empty((3, len(points)))
+    centre = points.mean(axis=0)
+    x, y, z = np.ascontiguousarray((points - centre).T, dtype=np.float32)
+    out = np.empty((3, len(points)), np.float32)
     run_chunks(
         dipole.vector_potential,
         len(points),
         x,
         y,
         z,
-        np.ascontiguousarray(positions),
-        np.ascontiguousarray(rates),
+        np.ascontiguousarray(positions - centre, dtype=np.float32),
+        np.ascontiguousarray(rates, dtype=np.float32),
         *out,
     )
     return out.T

@@ -11,8 +11,10 @@ import os
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numba
+from numba.core.caching import FunctionCache
 
 _warned = threading.Event()
 
@@ -23,12 +25,30 @@ def jit(function):
     ``error_model="numpy"`` is what lets division and ``1/sqrt`` vectorise; singular
     points are handled in the kernels.
     """
-    options = {"nogil": True, "error_model": "numpy"}
+    dispatcher = numba.njit(function, nogil=True, error_model="numpy")
     try:
-        return numba.njit(function, cache=True, **options)
+        dispatcher._cache = _DiskCache(function)  # what cache=True does, with numba's own class
     except RuntimeError as error:  # numba found no place for its cache
         _warn_uncached(error)
-        return numba.njit(function, **options)
+    return dispatcher
+
+
+class _DiskCache(FunctionCache):
+    """A cache that costs a compilation, not the run, where its files are damaged or the disk is full."""
+
+    def load_overload(self, *arguments):
+        try:
+            return super().load_overload(*arguments)
+        except Exception:  # a file cut short raises whatever unpickling it happens to raise
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, *arguments):
+        try:
+            super().save_overload(*arguments)
+        except OSError as error:
+            _warn_uncached(error)
 
 
 def _warn_uncached(error):

@@ -225,3 +225,34 @@ def smooth_normals(
             along = normals[i, 0] * slope[0, d] + normals[i, 1] * slope[1, d] + normals[i, 2] * slope[2, d]
             for c in range(3):
                 jacobians[i, c, d] = (slope[c, d] - normals[i, c] * along) / length
+
+
+@jit
+def raster_heights(corners, origin_x, origin_y, step, heights, slopes):
+    """Largest height of triangles over the points of a grid, and the triangle's slope there.
+
+    `corners` (n, 3, 3) in a frame whose third axis is up; `heights` starts at -inf, `slopes`
+    receives the cosine between the triangle's normal and up.
+    """
+    nx, ny = heights.shape
+    for f in range(corners.shape[0]):
+        ax, ay, az = corners[f, 0]
+        ux, uy, uz = corners[f, 1, 0] - ax, corners[f, 1, 1] - ay, corners[f, 1, 2] - az
+        vx, vy, vz = corners[f, 2, 0] - ax, corners[f, 2, 1] - ay, corners[f, 2, 2] - az
+        det = ux * vy - uy * vx
+        if det <= 0.0:  # faces down, or seen edge on
+            continue
+        tilt_x, tilt_y = uy * vz - uz * vy, uz * vx - ux * vz
+        slope = det / np.sqrt(tilt_x * tilt_x + tilt_y * tilt_y + det * det)
+        x0 = max(0, int(np.ceil((min(ax, ax + ux, ax + vx) - origin_x) / step)))
+        x1 = min(nx - 1, int(np.floor((max(ax, ax + ux, ax + vx) - origin_x) / step)))
+        y0 = max(0, int(np.ceil((min(ay, ay + uy, ay + vy) - origin_y) / step)))
+        y1 = min(ny - 1, int(np.floor((max(ay, ay + uy, ay + vy) - origin_y) / step)))
+        for i in range(x0, x1 + 1):
+            for j in range(y0, y1 + 1):
+                px, py = origin_x + i * step - ax, origin_y + j * step - ay
+                s, t = (px * vy - py * vx) / det, (ux * py - uy * px) / det
+                if s >= -1e-9 and t >= -1e-9 and s + t <= 1.0 + 1e-9:
+                    height = az + s * uz + t * vz
+                    if height > heights[i, j]:
+                        heights[i, j], slopes[i, j] = height, slope

@@ -1,43 +1,42 @@
 """Sparse matrix times block, and the vector operations of block conjugate gradients.
 
-A block holds its right-hand sides side by side, (n, k), so that a matrix entry is read
-once for all of them. Reductions are summed over fixed chunks of rows, so they do not
+A block holds its right-hand sides side by side, (n, k) with k of 4, 8 or 16, so that a matrix
+entry is read once for all of them. Reductions are summed over fixed chunks of rows, so they do not
 depend on the number of threads.
 """
 
 import numpy as np
 
 from efield.kernels._jit import jit
+from efield.kernels.simd import row_product_4, row_product_8, row_product_16
 
 REDUCE_CHUNK = 4096
 """Rows per partial sum."""
 
 
 @jit
-def spmm(begin, end, indptr, indices, data, x, y):
-    """``y[begin:end] = (A x)[begin:end]``.
-
-    Four entries at a time: a quarter of the traffic to `y`, and the loop over columns
-    vectorises.
-    """
-    width = x.shape[1]
-    zero = x.dtype.type(0)
+def spmm_4(begin, end, indptr, indices, data, x, y):
+    """``y[begin:end] = (A x)[begin:end]`` for blocks of four columns."""
     for i in range(begin, end):
-        row = y[i]
-        for c in range(width):
-            row[c] = zero
-        p, stop = indptr[i], indptr[i + 1]
-        while p + 3 < stop:
-            a0, a1, a2, a3 = data[p], data[p + 1], data[p + 2], data[p + 3]
-            x0, x1, x2, x3 = x[indices[p]], x[indices[p + 1]], x[indices[p + 2]], x[indices[p + 3]]
-            for c in range(width):
-                row[c] += a0 * x0[c] + a1 * x1[c] + (a2 * x2[c] + a3 * x3[c])
-            p += 4
-        while p < stop:
-            a0, x0 = data[p], x[indices[p]]
-            for c in range(width):
-                row[c] += a0 * x0[c]
-            p += 1
+        row_product_4(data, indices, x, np.int64(indptr[i]), np.int64(indptr[i + 1]), y, np.int64(i))
+
+
+@jit
+def spmm_8(begin, end, indptr, indices, data, x, y):
+    """``y[begin:end] = (A x)[begin:end]`` for blocks of eight columns."""
+    for i in range(begin, end):
+        row_product_8(data, indices, x, np.int64(indptr[i]), np.int64(indptr[i + 1]), y, np.int64(i))
+
+
+@jit
+def spmm_16(begin, end, indptr, indices, data, x, y):
+    """``y[begin:end] = (A x)[begin:end]`` for blocks of sixteen columns."""
+    for i in range(begin, end):
+        row_product_16(data, indices, x, np.int64(indptr[i]), np.int64(indptr[i + 1]), y, np.int64(i))
+
+
+PRODUCTS = {4: spmm_4, 8: spmm_8, 16: spmm_16}
+"""Sparse product by block width; a block is padded to one of these."""
 
 
 @jit
@@ -111,3 +110,42 @@ def partial_dots(begin, end, x, y, partial):
                 total[c] += np.float64(a[c]) * b[c]
         for c in range(width):
             partial[chunk, c] = total[c]
+
+
+@jit
+def product_counts(begin, end, a_indptr, a_indices, b_indptr, b_indices, n_columns, counts):
+    """Row lengths of the sparse product A B."""
+    seen = np.full(n_columns, -1, np.int32)
+    for i in range(begin, end):
+        count = 0
+        for p in range(a_indptr[i], a_indptr[i + 1]):
+            k = a_indices[p]
+            for q in range(b_indptr[k], b_indptr[k + 1]):
+                j = b_indices[q]
+                if seen[j] != i:
+                    seen[j] = i
+                    count += 1
+        counts[i] = count
+
+
+@jit
+def product_rows(
+    begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, indptr, indices, data
+):
+    """Rows of the sparse product A B (Gustavson 1978); columns in the order they appear."""
+    slot = np.full(n_columns, -1, np.int32)
+    for i in range(begin, end):
+        first = indptr[i]
+        fill = first
+        for p in range(a_indptr[i], a_indptr[i + 1]):
+            k, a = a_indices[p], a_data[p]
+            for q in range(b_indptr[k], b_indptr[k + 1]):
+                j = b_indices[q]
+                place = slot[j]
+                if place < first:
+                    slot[j] = fill
+                    indices[fill] = j
+                    data[fill] = a * b_data[q]
+                    fill += 1
+                else:
+                    data[place] += a * b_data[q]

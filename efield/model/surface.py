@@ -210,11 +210,6 @@ class TriSurface(FieldsOnlyPickle):
         )
         return distance, face
 
-    def facing(self, direction):
-        """The triangles whose outward normal has a part along `direction`, as a surface."""
-        front = self.area_normals_mm2 @ np.asarray(direction, dtype=np.float64) > 0
-        return TriSurface(self.vertices_mm, self.triangles[front])
-
     def contains(self, points_mm):
         """(n,) bool: which points lie inside the (closed) surface."""
         points = np.ascontiguousarray(np.atleast_2d(points_mm), dtype=np.float64)

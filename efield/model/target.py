@@ -12,6 +12,9 @@ from efield.tissues import TISSUE_NAMES
 
 DEFAULT_RADIUS_MM = 5.0
 
+LONGEST_EDGE_MM = 25.0
+"""No tetrahedron of a head is longer: one that holds a point has its barycentre this near."""
+
 NAMED_TARGETS = MappingProxyType(
     {
         # peak of the normative sgACC anticorrelation, N = 1000: Weigand et al. 2018
@@ -230,7 +233,8 @@ def _project(head, tag, point):
     candidates = np.flatnonzero(head.tags == tag)
     if len(candidates) == 0:
         raise TargetError(f"the head has no {TISSUE_NAMES.get(tag, tag)}")
-    corners = head.nodes_mm[head.tets[candidates]]
+    away = np.abs(head.mesh.barycentres_mm[candidates] - point).max(axis=1)
+    corners = head.nodes_mm[head.tets[candidates[away <= LONGEST_EDGE_MM]]]
     holds = np.all((corners.min(axis=1) <= point) & (corners.max(axis=1) >= point), axis=1)
     for a, b, c, d in corners[holds]:
         local = np.linalg.solve(np.stack([b - a, c - a, d - a], axis=1), point - a)

@@ -124,15 +124,10 @@ class _HeightField:
         centres = base_poses[:, :3, 3] @ axes.T
         low, high = centres.min(axis=0) - reach, centres.max(axis=0) + reach
         nx, ny = (np.ceil((high - low)[:2] / step).astype(int) + 1).tolist()
-        grid = np.stack(np.meshgrid(np.arange(nx), np.arange(ny), indexing="ij"), axis=-1).reshape(-1, 2)
-        top = (scalp.vertices_mm @ axes[2]).max() + 1.0
-        starts = np.column_stack([low[:2] + step * grid, np.full(len(grid), top)]) @ axes
-        facing = scalp.facing(outward)
-        distance, face = facing.ray_hits(starts, -outward)
-        cosine = np.ones(len(grid))
-        hit = face >= 0
-        cosine[hit] = facing.area_normals_mm2[face[hit]] @ outward / facing.areas_mm2[face[hit]]
-        return cls((top - distance).reshape(nx, ny), cosine.reshape(nx, ny), axes, low, step)
+        heights, slopes = np.full((nx, ny), -np.inf), np.ones((nx, ny))
+        corners = scalp.corners_mm @ axes.T
+        geometry.raster_heights(corners, low[0], low[1], step, heights, slopes)
+        return cls(heights, slopes, axes, low, step)
 
     def gap(self, points):
         """Distance above the scalp, from the height over it and the slope under it."""

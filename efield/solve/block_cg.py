@@ -45,7 +45,7 @@ def solve(stiffness, single, multigrid, b, rtol):
     stiffness, single : SparseMatrix
         K in float64 and in float32.
     multigrid : Multigrid
-    b : (n, k) float64 array
+    b : (n, k) float64 array, k up to 16
         Each column sums to zero on each connected part (K is singular).
     rtol : float
         Wanted relative residual, between 0 and 1.
@@ -58,11 +58,13 @@ def solve(stiffness, single, multigrid, b, rtol):
     """
     if not 0 < rtol < 1:
         raise EfieldError(f"rtol must lie between 0 and 1, not {rtol!r}")
+    n_columns = b.shape[1]
+    b = _padded(b)
     norm = np.sqrt(dots(b, b))
     if not np.all(np.isfinite(norm)):
         raise ConvergenceError(
-            f"right-hand side {int(np.argmin(np.isfinite(norm)))} is not finite: a dipole of the coil lies on "
-            "a node of the mesh, or its moments times dI/dt overflow"
+            f"right-hand side {int(np.argmin(np.isfinite(norm)))} is not finite: a dipole of the coil lies "
+            "on a node of the mesh, or its moments times dI/dt overflow"
         )
     safe = np.where(norm > 0, norm, 1.0)
     x = np.zeros_like(b)
@@ -83,7 +85,17 @@ def solve(stiffness, single, multigrid, b, rtol):
         stiffness.times(x, product)
         np.subtract(b, product, out=residual)
         history.append(np.sqrt(dots(residual, residual)) / safe)
-    return Solution(x, history[-1], iterations)
+    return Solution(x[:, :n_columns], history[-1][:n_columns], iterations)
+
+
+def _padded(b):
+    """`b` with columns of zeros up to a width that the sparse products have."""
+    width = min(width for width in sparse.PRODUCTS if width >= b.shape[1])
+    if width == b.shape[1]:
+        return np.ascontiguousarray(b)
+    wide = np.zeros((len(b), width))
+    wide[:, : b.shape[1]] = b
+    return wide
 
 
 def dots(x, y):

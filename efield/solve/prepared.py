@@ -15,7 +15,8 @@ from efield.kernels import fem as kernel
 from efield.kernels._jit import run_chunks
 from efield.model.heads import load_head
 from efield.solve.block_cg import Solution, solve
-from efield.solve.multigrid import Multigrid, SparseMatrix
+from efield.solve.matrix import SparseMatrix
+from efield.solve.multigrid import Multigrid
 
 BLOCK = 16
 """Right-hand sides solved at once: enough to share the matrix, few enough to stay in cache."""

@@ -1,0 +1,270 @@
+"""Each stage of the engine as one call.
+
+A change of an interface inside efield is followed here, and nowhere else in the benchmark.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse
+
+from efield.adjoint.current import ADJOINT_RTOL, AdjointCurrents, adjoint_currents
+from efield.adjoint.exterior import fit_harmonic
+from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
+from efield.fem.assemble import assemble, geometry
+from efield.fem.source import dadt, dipoles_in_head
+from efield.forward import DEFAULT_RTOL, require_outside, simulate
+from efield.model.coils import load_coil
+from efield.model.head import HeadModel
+from efield.model.heads import load_head
+from efield.model.mesh import TetMesh
+from efield.model.placement import Placement
+from efield.model.target import Target
+from efield.search.candidates import Search, scalp_grid, yaw_rotations
+from efield.search.constraints import Constraints, feasible_grid
+from efield.search.evaluate import functionals_at_yaw, functionals_over_yaw
+from efield.search.objectives import make_objective
+from efield.search.optimize import optimize_coil
+from efield.search.polish import ScalpChart, polish
+from efield.solve.multigrid import Multigrid
+from efield.solve.prepared import BLOCK, prepare
+from efield.units import to_mm
+
+__all__ = ["ADJOINT_RTOL", "BLOCK", "DEFAULT_RTOL", "load_coil", "load_head", "optimize_coil"]
+
+TARGET = Target.sphere((-42.0, 44.0, 30.0))
+DISTANCE_MM = 4.0
+DIDT = 1e6
+GOAL = make_objective("magnitude_of_mean")
+
+NORMAL = Search()
+DENSE = Search(radius_mm=25.0, spacing_mm=0.572)
+"""5900 positions x 360 angles in the default radius."""
+
+WIDE = Search(radius_mm=44.5, spacing_mm=1.0)
+"""As many placements in three times the area."""
+
+
+def fresh(head):
+    """The head without anything that was computed from it before."""
+    mesh = head.mesh
+    return HeadModel(
+        TetMesh(mesh.nodes_mm, mesh.tets, mesh.tags),
+        head.conductivity,
+        name=head.name,
+        space=head.space,
+        scalp_triangles=head.scalp_triangles,
+    )
+
+
+def assembled(head):
+    """Ordered mesh and its operators."""
+    geo = geometry(head.mesh, head.conductivity)
+    return geo, assemble(geo)
+
+
+def stiffness(geo, operators):
+    """K as a scipy matrix."""
+    n = len(geo.nodes)
+    return scipy.sparse.csr_matrix((operators.stiffness, operators.indices, operators.indptr), shape=(n, n))
+
+
+def hierarchy(matrix):
+    """The solver of a matrix."""
+    return Multigrid.build(matrix)
+
+
+def set_up(head):
+    """Assembly and solver together, as a user calls it."""
+    return prepare(head)
+
+
+def prepared_stiffness(prepared):
+    """K of a prepared head as a scipy matrix, float64."""
+    return stiffness(prepared.geometry, prepared.operators)
+
+
+def adjoints(prepared, region, rtol=ADJOINT_RTOL):
+    """The three adjoint currents of a target's mean field."""
+    weights = GOAL.weights(region.volumes_mm3 * 1e-9)
+    return adjoint_currents(prepared, region.elements, weights, rtol=rtol)
+
+
+class ClockedCurrents(AdjointCurrents):
+    """Adjoint currents that add up what their direct sums cost: `spent`, wall and CPU seconds."""
+
+    @classmethod
+    def of(cls, currents):
+        return cls(**{name: getattr(currents, name) for name in currents.__dataclass_fields__})
+
+    @cached_property
+    def spent(self):
+        return np.zeros(2)
+
+    def field(self, *arguments, **options):
+        begin = np.array([time.perf_counter(), time.process_time()])
+        value = super().field(*arguments, **options)
+        self.spent[:] += np.array([time.perf_counter(), time.process_time()]) - begin
+        return value
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where a coil is tried: the scalp grid and the poses at yaw 0."""
+
+    grid: object
+    poses: np.ndarray
+    distance_mm: float
+
+    def at(self, picks):
+        """Some of the positions."""
+        grid = replace(self.grid, points_mm=self.grid.points_mm[picks], normals=self.grid.normals[picks])
+        return Positions(grid, self.poses[picks], self.distance_mm)
+
+
+def positions(head, search, distance_mm=DISTANCE_MM):
+    """Scalp points of a search and the coil's poses there."""
+    grid = scalp_grid(
+        head.scalp, np.asarray(TARGET.resolve(head).center_mm), search.radius_mm, search.spacing_mm
+    )
+    return Positions(grid, grid.base_poses(distance_mm), distance_mm)
+
+
+def exterior(currents, head, coil, where):
+    """Harmonic model of the exterior field, fitted for a region."""
+    lowest_mm = where.distance_mm - to_mm(CoilExtent.of(coil).high)
+    return fit_harmonic(
+        currents, head.scalp, where.grid.center_mm, where.grid.radius_mm, check_height_mm=lowest_mm
+    )
+
+
+def spline(model, coil, where):
+    """Spline of a harmonic model for a coil at some positions."""
+    extent = CoilExtent.of(coil)
+    return SplineField.over(
+        model,
+        extent,
+        where.poses[:, :3, 3],
+        where.poses[:, :3, 2],
+        spacing_mm=SPACING_MM[closeness(extent, where.distance_mm)],
+    )
+
+
+def clear(head, coil, where, yaw_deg):
+    """Which placements keep off the scalp."""
+    return feasible_grid(head, coil, where.poses, yaw_deg, Constraints(distance_mm=where.distance_mm))
+
+
+def over_yaw(field, coil, where, yaw_deg):
+    """Functionals (n, n_yaw, 3) of all placements, V/m, and the engine's own estimate of their error."""
+    return functionals_over_yaw(
+        field, coil, where.poses, yaw_deg, where.distance_mm, DIDT, progress=lambda fraction: None
+    )
+
+
+def at_yaw(field, coil, where, yaw_deg):
+    """The same by summing every dipole of every placement on the spline."""
+    return functionals_at_yaw(field, coil, where.poses, yaw_deg, DIDT)
+
+
+def values(functionals):
+    """|mean E| of all placements."""
+    return GOAL.of_functionals(functionals)
+
+
+def polished(field, coil, head, where, start, yaw_deg):
+    """Best value near the position `start` and a yaw, V/m."""
+    return polish(
+        field,
+        coil,
+        GOAL,
+        ScalpChart.at(head.scalp, where.grid.points_mm[start], where.distance_mm),
+        np.radians(yaw_deg),
+        didt=DIDT,
+        reach_mm=4.0,
+        yaw_reach=np.radians(10.0),
+        allowed=lambda pose, point: True,
+    )[1]
+
+
+def turned(poses, yaw_deg):
+    """Placements of poses (n, 4, 4), each turned by one of yaw (n,)."""
+    return [Placement(pose) for pose in poses @ yaw_rotations(np.asarray(yaw_deg))]
+
+
+def node_dadt(prepared, coil, placements):
+    """dA/dt at the nodes (n, 3, k), each placement checked, as solve_potentials does it."""
+    out = np.empty((len(prepared.nodes), 3, len(placements)), np.float32)
+    for k, placement in enumerate(placements):
+        require_outside(prepared.head, coil, placement)
+        where, moments = dipoles_in_head(coil, placement)
+        out[:, :, k] = dadt(prepared.nodes, where, moments * DIDT)
+    return out
+
+
+def loads(prepared, coil, placements):
+    """Right-hand sides (n, k) and the dA/dt they come from."""
+    rates = node_dadt(prepared, coil, placements)
+    return prepared.source_load(rates), rates
+
+
+def load_rows(prepared, rows, rates_at):
+    """Right-hand side at some nodes in float64; `rates_at(points)` gives dA/dt (n, 3)."""
+    operators = prepared.operators
+    value = np.empty(len(rows))
+    for i, row in enumerate(rows):
+        part = slice(operators.indptr[row], operators.indptr[row + 1])
+        rates = rates_at(prepared.nodes[operators.indices[part]])
+        value[i] = -np.sum(np.asarray(operators.source[part], np.float64) * rates)
+    return value
+
+
+def solved(prepared, b, rtol):
+    """Potentials (n, k)."""
+    return prepared.solve(b, rtol=rtol).x
+
+
+def element_field(prepared, potential, rates, elements):
+    """E on some tetrahedra, V/m."""
+    return prepared.element_field(potential, rates, elements)
+
+
+def forward(prepared, coil, placement):
+    """One field as a user asks for it."""
+    return simulate(prepared, coil, placement, didt=DIDT)
+
+
+def grid_optimum(source, coil, search):
+    """From a file to the largest |mean E| of a grid, V/m, and the number of placements."""
+    head = load_head(source)
+    prepared = prepare(head)
+    currents = adjoints(prepared, TARGET.resolve(head))
+    where = positions(head, search)
+    field = spline(exterior(currents, head, coil, where), coil, where)
+    allowed = clear(head, coil, where, search.yaw_deg)
+    value = values(over_yaw(field, coil, where, search.yaw_deg)[0])
+    return float(np.where(allowed, value, -np.inf).max()), value.size
+
+
+def optimum(source, coil, search):
+    """The whole run of a user, from the file."""
+    return optimize_coil(source, coil, TARGET, search=search, didt=DIDT)
+
+
+def dipoles(coil, pose):
+    """Positions (n, 3), m, and moments times dI/dt (n, 3) in the head's frame."""
+    where, moments = dipoles_in_head(coil, Placement(pose))
+    return where, moments * DIDT
+
+
+def lowest_dipole_mm(head, coil, where):
+    """Signed distance from the scalp to the nearest dipole, the coil at yaw 0; mm."""
+    points = np.concatenate([dipoles(coil, pose)[0] for pose in where.poses])
+    return float(scalp_distance_mm(head, points).min())
+
+
+def scalp_distance_mm(head, points):
+    """Height above the scalp of points in metres."""
+    return head.scalp.signed_distance(to_mm(points))

@@ -1,0 +1,54 @@
+"""Compressed sparse rows: products with blocks, and with each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+
+from efield.kernels import sparse
+from efield.kernels._jit import run_chunks
+
+
+@dataclass(frozen=True, eq=False)
+class SparseMatrix:
+    """Compressed rows, with a product over blocks."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    n_rows: int
+
+    @classmethod
+    def from_scipy(cls, matrix, dtype):
+        """A scipy CSR matrix in the given precision; shares what need not be converted."""
+        return cls(
+            matrix.indptr.astype(np.int32, copy=False),
+            matrix.indices.astype(np.int32, copy=False),
+            matrix.data.astype(dtype, copy=False),
+            matrix.shape[0],
+        )
+
+    def times(self, x, out):
+        """``out = A x`` for blocks x (n_columns, k) and out (n_rows, k), k of 4, 8 or 16."""
+        kernel = sparse.PRODUCTS[x.shape[1]]
+        run_chunks(kernel, self.n_rows, self.indptr, self.indices, self.data, x, out)
+        return out
+
+
+def product(a, b):
+    """Product of two scipy CSR matrices, rows in parallel; columns are not sorted.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix, float64
+    """
+    n_rows, n_columns = a.shape[0], b.shape[1]
+    left = (a.indptr, a.indices, a.data)
+    right = (b.indptr, b.indices, b.data)
+    counts = np.empty(n_rows, np.int64)
+    run_chunks(sparse.product_counts, n_rows, *left[:2], *right[:2], n_columns, counts)
+    indptr = np.zeros(n_rows + 1, np.int32)
+    np.cumsum(counts, out=indptr[1:])
+    indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1])
+    run_chunks(sparse.product_rows, n_rows, *left, *right, n_columns, indptr, indices, data)
+    return scipy.sparse.csr_matrix((data, indices, indptr), shape=(n_rows, n_columns))
