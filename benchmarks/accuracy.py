@@ -16,9 +16,11 @@ from efield.model.coil_geometry import Casing, Winding, circular, magstim_figure
 CASINGS_MM = (0.0, 4.0, 10.0)
 BANDS_MM = (0.0, 2.0, 4.0, 7.0, 12.0, np.inf)
 N_POSES = 5
-NEAREST_MM = 0.2
-"""Positions with a dipole nearer to the scalp, or inside, are left out."""
+N_TRIED = 15
+TOUCH_MM = 0.5
+"""The casing may come this much nearer than stated: a flat face touches a bump first."""
 
+CHECK_YAW_DEG = np.arange(0.0, 360.0, 45.0)
 YAW_DEG = np.arange(0.0, 360.0, 15.0)
 FOLD_DEG = 20.0
 
@@ -73,27 +75,27 @@ def accuracy_rows(source, tried):
     bands, placements = [], []
     for coil in tried:
         for casing_mm in CASINGS_MM:
-            where = engine.positions(head, engine.NORMAL, casing_mm)
-            model = engine.exterior(currents, head, coil, where)
-            chosen, rejected = _chosen(head, coil, where)
-            name = {"coil": coil.name, "casing_mm": casing_mm, "rejected": rejected}
+            chosen = _chosen(head, coil, casing_mm)
+            whole = engine.positions(head, engine.NORMAL, chosen.distance_mm)
+            model = engine.exterior(currents, head, coil, whole)
+            name = {"coil": coil.name, "casing_mm": casing_mm, "origin_mm": chosen.distance_mm}
             bands += [name | row for row in _bands(head, currents, model, coil, chosen)]
             placements.append(name | _placements(model, coil, chosen))
     return {"model": bands, "placements": placements}
 
 
-def _chosen(head, coil, where):
-    """Positions spread over the search whose dipoles lie outside the head, and how many do not."""
-    kept, rejected = [], 0
-    for i in np.random.default_rng(0).permutation(len(where.poses)):
-        position = where.at([i])
-        if engine.lowest_dipole_mm(head, coil, position) > NEAREST_MM:
-            kept.append(i)
-        else:
-            rejected += 1
-        if len(kept) == N_POSES:
-            break
-    return where.at(sorted(kept)), rejected
+def _chosen(head, coil, casing_mm):
+    """Positions at which the casing stays about `casing_mm` off the scalp at every yaw.
+
+    The coil's origin is as high as the casing needs at the `N_POSES` easiest of `N_TRIED` positions:
+    for a flat coil near `casing_mm`, for one bent towards the head higher.
+    """
+    where = engine.positions(head, engine.NORMAL, casing_mm)
+    tried = np.random.default_rng(0).permutation(len(where.poses))[:N_TRIED]
+    gaps = np.array([engine.casing_gap_mm(head, coil, where.poses[i], CHECK_YAW_DEG) for i in tried])
+    easiest = np.argsort(-gaps, kind="stable")[:N_POSES]
+    missing = casing_mm - TOUCH_MM - gaps[easiest].min()
+    return engine.positions(head, engine.NORMAL, casing_mm + max(0.0, missing)).at(np.sort(tried[easiest]))
 
 
 def _bands(head, currents, model, coil, chosen):

@@ -92,8 +92,8 @@ def adjoints(prepared, region, rtol=ADJOINT_RTOL):
     return adjoint_currents(prepared, region.elements, weights, rtol=rtol)
 
 
-class ClockedCurrents(AdjointCurrents):
-    """Adjoint currents that add up what their direct sums cost: `spent`, wall and CPU seconds."""
+class ObservedCurrents(AdjointCurrents):
+    """Adjoint currents that keep what their direct sums cost and where they were taken."""
 
     @classmethod
     def of(cls, currents):
@@ -101,12 +101,19 @@ class ClockedCurrents(AdjointCurrents):
 
     @cached_property
     def spent(self):
+        """Wall and CPU seconds."""
         return np.zeros(2)
 
-    def field(self, *arguments, **options):
+    @cached_property
+    def points(self):
+        """List of the point arrays, m."""
+        return []
+
+    def field(self, points, **options):
         begin = np.array([time.perf_counter(), time.process_time()])
-        value = super().field(*arguments, **options)
+        value = super().field(points, **options)
         self.spent[:] += np.array([time.perf_counter(), time.process_time()]) - begin
+        self.points.append(points)
         return value
 
 
@@ -189,6 +196,12 @@ def polished(field, coil, head, where, start, yaw_deg):
     )[1]
 
 
+def spread(where, count):
+    """Placements spread over the positions and all yaw angles."""
+    picks = np.linspace(0, len(where.poses) - 1, count).astype(int)
+    return turned(where.poses[picks], 137.0 * np.arange(count))
+
+
 def turned(poses, yaw_deg):
     """Placements of poses (n, 4, 4), each turned by one of yaw (n,)."""
     return [Placement(pose) for pose in poses @ yaw_rotations(np.asarray(yaw_deg))]
@@ -259,10 +272,11 @@ def dipoles(coil, pose):
     return where, moments * DIDT
 
 
-def lowest_dipole_mm(head, coil, where):
-    """Signed distance from the scalp to the nearest dipole, the coil at yaw 0; mm."""
-    points = np.concatenate([dipoles(coil, pose)[0] for pose in where.poses])
-    return float(scalp_distance_mm(head, points).min())
+def casing_gap_mm(head, coil, pose, yaw_deg):
+    """Smallest signed distance from the scalp to a coil's casing over some yaw angles."""
+    poses = pose @ yaw_rotations(yaw_deg)
+    points = coil.extent_mm @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3]
+    return float(head.scalp.signed_distance(points.reshape(-1, 3)).min())
 
 
 def scalp_distance_mm(head, points):

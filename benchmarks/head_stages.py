@@ -68,7 +68,7 @@ def _adjoints(prepared, coil, clock, rows):
     """Rows of the adjoint solves; their values at a few placements against `EXACT_RTOL`."""
     region = engine.TARGET.resolve(prepared.head)
     where = engine.positions(prepared.head, engine.NORMAL)
-    poses = [p.matsimnibs for p in _spread(where, 4)]
+    poses = [p.matsimnibs for p in engine.spread(where, 4)]
     loose, first = clock("three adjoints, rtol 1e-4", partial(engine.adjoints, prepared, region, 1e-4))
     currents, second = clock("three adjoints, default rtol", partial(engine.adjoints, prepared, region))
     exact = engine.adjoints(prepared, region, EXACT_RTOL)
@@ -114,7 +114,7 @@ def _exterior(prepared, coil, currents, where, clock, rows):
     used = []
 
     def given():
-        used[:] = [engine.ClockedCurrents.of(currents)]
+        used[:] = [engine.ObservedCurrents.of(currents)]
         return used[0]
 
     model, row = clock("both", lambda c: engine.exterior(c, prepared.head, coil, where), given=given)
@@ -152,7 +152,7 @@ def _polish(head, coil, field, where, values, clock):
 
 def _forward(prepared, coil, clock, rows):
     head, count = prepared.head, engine.BLOCK
-    placements = _spread(engine.positions(head, engine.NORMAL), count)
+    placements = engine.spread(engine.positions(head, engine.NORMAL), count)
     (b, _), row = clock("right-hand side alone", partial(engine.loads, prepared, coil, placements[:1]))
     row.errors["rms"] = _load_error(prepared, coil, placements[0], b[:, 0])
     rows.append(row)
@@ -213,9 +213,3 @@ def plain_dadt(points, positions, rates):
     """(n, 3) dA/dt of dipoles in float64, V/m."""
     r = points[:, None] - positions
     return 1e-7 * np.sum(np.cross(rates, r) / np.linalg.norm(r, axis=2, keepdims=True) ** 3, axis=1)
-
-
-def _spread(where, count):
-    """Placements spread over the positions and all yaw angles."""
-    picks = np.linspace(0, len(where.poses) - 1, count).astype(int)
-    return engine.turned(where.poses[picks], 137.0 * np.arange(count))

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 
 from efield.analytic.shapes import random_layered_sphere
+from efield.model.coil import Coil
 from efield.model.head import HeadModel
 from efield.model.heads import load_head
 from efield.search.candidates import Search
@@ -19,6 +20,19 @@ TARGET_MM = 60.0 * TARGET_DIRECTION
 
 QUICK = Search(radius_mm=8.0, spacing_mm=4.0, yaw_step_deg=10.0)
 """A search of a second or two."""
+
+
+@cache
+def few_dipoles():
+    """A figure-8 of 26 dipoles: half turns change nothing but its sign."""
+    angle = np.arange(12) * (2 * np.pi / 12)
+    ring = np.stack([30 * np.cos(angle), 30 * np.sin(angle), np.full(12, -6.0)], axis=1)
+    wing = np.concatenate([ring, [[0.0, 0, -6]]]) + [32.0, 0, 0]
+    return Coil(
+        np.concatenate([wing, -wing * [1, 1, -1]]),
+        2e-3 * np.repeat([[0.0, 0, 1], [0, 0, -1]], 13, axis=0),
+        name="few dipoles",
+    )
 
 
 @cache

@@ -33,12 +33,12 @@ print(json.dumps({{
 RUN = """
 import json, sys
 sys.path.insert(0, {tests!r})
-from small_heads import QUICK, TARGET_MM, sphere
+from small_heads import QUICK, TARGET_MM, few_dipoles, sphere
 from efield.forward import simulate
 from efield.model.target import Target
 from efield.search.optimize import optimize_coil
-result = optimize_coil(sphere(), "figure8-70mm", Target.sphere(TARGET_MM, 8.0), search=QUICK)
-simulate(sphere(), "figure8-70mm", result.placement)
+result = optimize_coil(sphere(), few_dipoles(), Target.sphere(TARGET_MM, 8.0), search=QUICK)
+simulate(sphere(), few_dipoles(), result.placement)
 kernels = [
     value
     for name, module in list(sys.modules.items())
@@ -102,7 +102,7 @@ def test_the_second_run_compiles_nothing():
     python(RUN.format(tests=str(TESTS)))
     second = python(RUN.format(tests=str(TESTS)))
     assert second["compiled"] == []
-    assert second["loaded"] > 20
+    assert second["loaded"] > 10
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from efield.units import to_m
 RIDGE = 1e-14
 """Ridge of the fit, relative to the trace of its normal matrix."""
 
-NEAR_CHARGES_MM = ((4.5, 3.6), (10.0, 6.0), (18.0, 10.0))
+NEAR_CHARGES_MM = ((4.0, 3.0), (9.0, 5.5), (18.0, 10.0))
 """(depth, spacing) of the charge layers under the search region."""
 
 FAR_CHARGES_MM = ((9.0, 7.5), (18.0, 14.0))
 """(depth, spacing) farther out."""
 
-NEAR_SHELLS_MM = ((4.0, 2.6, 0.2), (8.0, 4.0, 1.0))
+NEAR_SHELLS_MM = ((4.0, 2.6, 0.2), (6.5, 3.0, 1.0), (10.0, 5.0, 1.0))
 """(height, spacing, weight) of the fit points above the search region.
 
 The field close to the scalp carries the grain of the mesh's surface nodes, which charges at

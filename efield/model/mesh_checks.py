@@ -210,15 +210,20 @@ def _piece_numbers(mesh, tags):
 
 def check_scalp(view):
     """An outer surface that is open, or is not scalp."""
-    if view.scalp is not None and not view.scalp.is_closed:
-        edges = np.sort(view.scalp.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    triangles = view.scalp_triangles
+    if triangles is None and view.scalp is not None:
+        triangles = view.scalp.triangles
+    if triangles is not None and view.scalp is not None:
+        edges = np.sort(triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
         _, count = np.unique(edges, axis=0, return_counts=True)
-        view.note(
-            "open-scalp",
-            "warning",
-            f"the scalp surface is not closed: {np.sum(count != 2)} of its {len(count)} edges do not belong "
-            "to exactly two triangles; inside and outside are unreliable near them",
-        )
+        if np.any(count != 2):
+            view.note(
+                "open-scalp",
+                "warning",
+                f"the scalp surface is not closed: {np.sum(count != 2)} of its {len(count)} edges do not "
+                "belong to exactly two triangles; where they name nearly all of it, the closed outer "
+                "boundary of the tetrahedra is used instead",
+            )
     mesh = view.mesh
     tet, opposite = np.nonzero(mesh.face_neighbours == -1)
     others = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
