@@ -78,7 +78,7 @@ def accuracy_rows(source, tried):
             chosen = _chosen(head, coil, casing_mm)
             whole = engine.positions(head, engine.NORMAL, chosen.distance_mm)
             model = engine.exterior(currents, head, coil, whole)
-            name = {"coil": coil.name, "casing_mm": casing_mm, "origin_mm": chosen.distance_mm}
+            name = {"coil": coil.name, "casing_mm": casing_mm, "origin_mm": float(chosen.distance_mm)}
             bands += [name | row for row in _bands(head, currents, model, coil, chosen)]
             placements.append(name | _placements(model, coil, chosen))
     return {"model": bands, "placements": placements}

@@ -61,8 +61,8 @@ def _fmm_field(currents, points, eps):
     return np.stack(curl, axis=2).transpose(1, 0, 2)
 
 
-FMM_UNIT = 1.0
-"""fmm3dpy sums charge / distance, without 1 / 4 pi."""
+FMM_UNIT = 4 * np.pi
+"""fmm3dpy 2 sums charge / (4 pi distance)."""
 
 
 def _field_errors(found, exact):

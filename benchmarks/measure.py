@@ -108,6 +108,19 @@ def process_peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
+def limit_memory(share):
+    """Let this process ask for a share of the memory that is free now: it fails, not the machine."""
+    import resource
+
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return
+    available = next(int(x.split()[1]) * 1024 for x in lines if x.startswith("MemAvailable"))
+    limit = int(share * available)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def cores():
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

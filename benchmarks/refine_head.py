@@ -15,12 +15,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numba
 import numpy as np
 
 from efield.errors import MeshError
 from efield.io.gmsh import write_msh
 from efield.io.records import MeshRecord
-from efield.kernels._jit import jit, run_chunks
+from efield.kernels._jit import run_chunks
 from efield.model.head import HeadModel
 from efield.model.heads import load_head
 from efield.model.mesh import TetMesh
@@ -187,7 +188,7 @@ def _halved(state, nodes, middle):
     return _State(nodes, tets, tags, inside, *columns), split
 
 
-@jit
+@numba.njit(nogil=True)  # no disk cache: it is tied to how a script was imported
 def longest_edges(begin, end, nodes, tets, low, high, length):
     """Longest edge of each tetrahedron; of equally long ones that with the larger node numbers.
 
@@ -206,7 +207,7 @@ def longest_edges(begin, end, nodes, tets, low, high, length):
         low[t], high[t], length[t] = i_best, j_best, np.sqrt(best)
 
 
-@jit
+@numba.njit(nogil=True)
 def survey(tets, low, high, start, ends, shared, blocked, own, wanted):
     """What surrounds some edges (sorted by low node: rows of `start`, high nodes in `ends`).
 

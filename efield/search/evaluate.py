@@ -35,13 +35,16 @@ def functionals_at_yaw(field, coil, base_poses, yaw_deg, didt):
     return field.functionals(coil, poses, didt).reshape(len(base_poses), len(yaw_deg), -1)
 
 
-def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *, progress):
+def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *, direct=None, progress):
     """Target functionals at every position and yaw, by the yaw expansion where it holds.
 
     Parameters
     ----------
     field, coil, base_poses, yaw_deg, didt
         As in :func:`functionals_at_yaw`.
+    direct : AdjointCurrents, optional
+        Sum these at the expansion's points instead of reading `field` there: minutes, not
+        seconds, for a `field` that cannot be trusted.
     distance_mm : float
         Coil origin to scalp, for which the expansion is built.
     progress : callable
@@ -65,7 +68,7 @@ def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *,
     for start in range(0, len(base_poses), BATCH):
         batch = base_poses[start : start + BATCH]
         if error <= TRUSTED:
-            part = expansion.functionals(field, batch, yaw_deg, didt)
+            part = expansion.functionals(direct or field, batch, yaw_deg, didt)
         else:
             part = functionals_at_yaw(field, coil, batch, yaw_deg, didt)
         values[start : start + BATCH] = part

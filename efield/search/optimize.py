@@ -33,8 +33,8 @@ from efield.units import to_mm
 CHECK_WARN_ABOVE = 1e-3
 """Relative difference of forward and reciprocity that calls for a warning."""
 
-EXTERIOR_WARN_ABOVE = 5e-4
-"""Relative error of the exterior model at held-out points that calls for a warning."""
+EXTERIOR_TRUSTED = 5e-4
+"""Relative error of the exterior model at held-out points above which the grid is summed directly."""
 
 EXTENSION = 1.5
 """Factor on the search radius when the optimum lies on its edge; applied once."""
@@ -229,6 +229,7 @@ class _Run:
                 yaw_deg,
                 limits.distance_mm,
                 self.didt,
+                direct=None if model.error <= EXTERIOR_TRUSTED else self.currents,
                 progress=lambda fraction: self.clock.report("search", fraction),
             )
         values = self.goal.of_functionals(functionals)
@@ -371,12 +372,12 @@ class _Run:
                 "target_moved",
                 f"the target's centre was moved {self.region.moved_mm:.1f} mm to reach its tissue",
             )
-        if found.model.error > EXTERIOR_WARN_ABOVE:
+        if found.model.error > EXTERIOR_TRUSTED:
             yield ResultWarning(
                 "exterior_error",
                 f"the exterior field model errs by {found.model.error:.1e} (rms) at "
-                f"{found.model.error_height_mm:.1f} mm above the scalp; the reported values are forward "
-                "solutions and not affected, the grid's values are",
+                f"{found.model.error_height_mm:.1f} mm above the scalp; the grid's values were summed "
+                "directly instead, and the reported ones are forward solutions; only the polish used it",
             )
         if found.yaw_error > TRUSTED:
             yield ResultWarning(
