@@ -134,4 +134,5 @@ def _placements(model, coil, chosen):
         "spline": float(np.linalg.norm(summed - exact, axis=2).max() / scale),
         "yaw_and_spline": float(np.linalg.norm(fast - exact, axis=2).max() / scale),
         "engine_estimate": estimate,
+        "expansion_used": not np.array_equal(fast, summed),
     }

@@ -26,7 +26,7 @@ from efield.search.candidates import Search, scalp_grid, yaw_rotations
 from efield.search.constraints import Constraints, feasible_grid
 from efield.search.evaluate import functionals_at_yaw, functionals_over_yaw
 from efield.search.objectives import make_objective
-from efield.search.optimize import optimize_coil
+from efield.search.optimize import EXTERIOR_TRUSTED, optimize_coil
 from efield.search.polish import ScalpChart, polish
 from efield.solve.multigrid import Multigrid
 from efield.solve.prepared import BLOCK, prepare
@@ -164,10 +164,21 @@ def clear(head, coil, where, yaw_deg):
     return feasible_grid(head, coil, where.poses, yaw_deg, Constraints(distance_mm=where.distance_mm))
 
 
-def over_yaw(field, coil, where, yaw_deg):
-    """Functionals (n, n_yaw, 3) of all placements, V/m, and the engine's own estimate of their error."""
+def over_yaw(field, coil, where, yaw_deg, *, direct=None):
+    """Functionals (n, n_yaw, 3) of all placements, V/m, and the engine's own estimate of their error.
+
+    With `direct` (adjoint currents) these are summed over the mesh, as the engine does where it does not
+    trust the exterior model.
+    """
     return functionals_over_yaw(
-        field, coil, where.poses, yaw_deg, where.distance_mm, DIDT, progress=lambda fraction: None
+        field,
+        coil,
+        where.poses,
+        yaw_deg,
+        where.distance_mm,
+        DIDT,
+        direct=direct,
+        progress=lambda fraction: None,
     )
 
 
@@ -250,15 +261,17 @@ def forward(prepared, coil, placement):
 
 
 def grid_optimum(source, coil, search):
-    """From a file to the largest |mean E| of a grid, V/m, and the number of placements."""
+    """From a file to the largest |mean E| of a grid, V/m, the number of placements, the model's error."""
     head = load_head(source)
     prepared = prepare(head)
     currents = adjoints(prepared, TARGET.resolve(head))
     where = positions(head, search)
-    field = spline(exterior(currents, head, coil, where), coil, where)
+    model = exterior(currents, head, coil, where)
+    field = spline(model, coil, where)
     allowed = clear(head, coil, where, search.yaw_deg)
-    value = values(over_yaw(field, coil, where, search.yaw_deg)[0])
-    return float(np.where(allowed, value, -np.inf).max()), value.size
+    direct = None if model.error <= EXTERIOR_TRUSTED else currents
+    value = values(over_yaw(field, coil, where, search.yaw_deg, direct=direct)[0])
+    return float(np.where(allowed, value, -np.inf).max()), value.size, model.error
 
 
 def optimum(source, coil, search):

@@ -95,15 +95,18 @@ def print_accuracy(name, record):
     ]
     print_table(("coil", "casing mm", "origin mm", *bands), lines)
     print(f"\n### {name}: spline and yaw expansion against the sum of the same model over every dipole\n")
-    columns = ("coil", "casing mm", "spline", "yaw + spline", "engine's estimate")
     lines = [
         (
-            r["coil"],
-            f"{r['casing_mm']:g}",
-            *(f"{r[k]:.1e}" for k in ("spline", "yaw_and_spline", "engine_estimate")),
+            row["coil"],
+            f"{row['casing_mm']:g}",
+            f"{row['spline']:.1e}",
+            f"{row['yaw_and_spline']:.1e}",
+            f"{row['engine_estimate']:.1e}",
+            "yaw expansion" if row["expansion_used"] else "every dipole: expansion not trusted",
         )
-        for r in record["placements"]
+        for row in record["placements"]
     ]
+    columns = ("coil", "casing mm", "spline alone", "as used", "expansion, engine's estimate", "used")
     print_table(columns, lines)
 
 

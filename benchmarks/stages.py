@@ -52,6 +52,7 @@ def main():
         parser.error(f"unknown heads {', '.join(sorted(unknown))}; valid: {', '.join(HEADS)}")
     before = json.loads(options.compare.read_text()) if options.compare else None
     record = {"machine": measure.machine(), "threads": options.threads, "coil": options.coil, "heads": {}}
+    sys.stdout.reconfigure(line_buffering=True)
     print_machine(record)
     spawn("prepare", "small", options)  # compiles, and writes the mesh files
     for head in heads:

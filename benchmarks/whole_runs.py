@@ -33,6 +33,7 @@ def run_rows(source, coil, *, runs=RUNS):
             runs=runs,
         )
         row.note = f"{found[0]:.4f} V/m of {found[1]:,d} placements"
+        row.errors["exterior"] = found[2]
         rows.append(row)
     for words, search in SEARCHES.items():
         result, row = timed(

@@ -17,6 +17,7 @@ LAYERS = [
     {"units"},
     {"tissues"},
     {"frames"},
+    {"memory"},
     {"kernels"},
     {"io"},
     {"model"},

@@ -242,7 +242,7 @@ def test_an_optimum_that_the_extension_reaches_is_no_warning(quick):
 
 def test_a_search_in_the_wrong_place_still_ends():
     result = on_sphere(search=dataclasses.replace(QUICK, center_mm=(0, 0, -85)))
-    assert [w.code for w in result.warnings] == ["edge_of_search"]
+    assert "edge_of_search" in [w.code for w in result.warnings]
     assert result.objective.value > 0
 
 

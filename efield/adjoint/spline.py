@@ -15,7 +15,7 @@ NEAR_MM = 6.5
 """Coils whose lowest dipoles come closer to the scalp than this need the finer resolution."""
 
 SPACING_MM = {"near": 2.0, "far": 3.0}
-"""Grid spacing: an error below 5e-5 of the largest value for coils at contact and at 4 mm."""
+"""Grid spacing: on the built-in head an error below 3e-5 of the largest value, at contact too."""
 
 MARGIN = 5
 """Grid cells round the box of the coils: the spline's own two and what the polish may move."""

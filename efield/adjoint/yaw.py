@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from efield.adjoint.spline import CoilExtent, closeness
 from efield.units import to_m
 
-RINGS = {"near": (28, 20), "far": (20, 16)}
-"""Rings kept of the candidates, and sample points on a ring, for coils whose lowest dipoles lie
-near the scalp and farther off. Harmonics up to one less than half the points are carried.
-"""
+N_RINGS = 20
+"""Rings kept of the candidates; more do not help, for their weights grow."""
+
+N_ANGLES = 16
+"""Sample points on a ring; harmonics up to one less than half of this are carried."""
 
 N_YAW = 32
 """Yaw angles the weights give directly; all others are trigonometric interpolation."""
@@ -56,22 +56,21 @@ class YawExpansion:
         radius = np.hypot(coil.positions[:, 0], coil.positions[:, 1])
         azimuth = np.arctan2(coil.positions[:, 1], coil.positions[:, 0])
         height = coil.positions[:, 2]
-        n_rings, n_angles = RINGS[closeness(CoilExtent.of(coil), distance_mm)]
-        orders = np.arange(n_angles // 2)
+        orders = np.arange(N_ANGLES // 2)
         sources = _training_rings(to_m(distance_mm))
-        rings = _choose_rings(orders, radius, height, sources)[:n_rings]
+        rings = _choose_rings(orders, radius, height, sources)[:N_RINGS]
         at_rings = _harmonics(orders, *rings.T, sources)
         at_dipoles = _harmonics(orders, radius, height, sources)
         flat = coil.moments[:, 0] - 1j * coil.moments[:, 1]  # conjugate of m_x + i m_y
-        angles = 2 * np.pi * np.arange(n_angles) / n_angles
+        angles = 2 * np.pi * np.arange(N_ANGLES) / N_ANGLES
         yaw = 2 * np.pi * np.arange(N_YAW) / N_YAW
-        in_plane = np.zeros((N_YAW, len(rings), n_angles), complex)
-        along = np.zeros((N_YAW, len(rings), n_angles), complex)
+        in_plane = np.zeros((N_YAW, len(rings), N_ANGLES), complex)
+        along = np.zeros((N_YAW, len(rings), N_ANGLES), complex)
         for k in range(-orders[-1], len(orders)):
             spin = np.exp(1j * k * azimuth)
             wanted = np.stack([flat * spin, coil.moments[:, 2] * spin]) @ at_dipoles[abs(k)]
             ring_weights = _ridge(at_rings[abs(k)].T, wanted.T).T
-            phase = np.exp(1j * k * (yaw[:, None] - angles)) / n_angles
+            phase = np.exp(1j * k * (yaw[:, None] - angles)) / N_ANGLES
             in_plane += ring_weights[0][:, None] * (np.exp(-1j * yaw)[:, None] * phase)[:, None]
             along += ring_weights[1][:, None] * phase[:, None]
         weights = np.stack([in_plane.real, -in_plane.imag, along.real], axis=-1)
@@ -107,7 +106,7 @@ class YawExpansion:
 
 
 def fourier_interpolation(n_samples, angles):
-    """(n_angles, n_samples) matrix of trigonometric interpolation from equispaced samples."""
+    """(N_ANGLES, n_samples) matrix of trigonometric interpolation from equispaced samples."""
     half = n_samples // 2
     delta = angles[:, None] - 2 * np.pi * np.arange(n_samples) / n_samples
     orders = np.arange(1, half)

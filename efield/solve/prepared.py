@@ -13,6 +13,7 @@ from efield.errors import EfieldError
 from efield.fem.assemble import Geometry, Operators, assemble, geometry
 from efield.kernels import fem as kernel
 from efield.kernels._jit import run_chunks
+from efield.memory import require_memory
 from efield.model.heads import load_head
 from efield.solve.block_cg import Solution, solve
 from efield.solve.matrix import SparseMatrix
@@ -128,12 +129,15 @@ def prepare(head, *, element_order=1):
     ------
     MeshError
         A tetrahedron without volume, or no mesh of that name.
+    ResourceError
+        The head would not fit in memory.
     """
     if element_order != 1:
         raise EfieldError(f"element_order={element_order!r} is not available; valid: 1")
     if isinstance(head, PreparedHead):
         return head
     head = load_head(head)
+    require_memory(len(head.tets))
     geo = geometry(head.mesh, head.conductivity)
     operators = assemble(geo)
     matrix = scipy.sparse.csr_matrix(

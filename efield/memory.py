@@ -1,0 +1,39 @@
+"""Will it fit? Asked before the work starts, not after it failed."""
+
+from pathlib import Path
+
+from efield.errors import ResourceError
+
+BYTES_PER_TET = 450
+"""Measured on the built-in heads: 240 for a prepared head, as much again for a search."""
+
+BYTES_FIXED = 500_000_000
+"""Interpreter, compiled kernels, exterior field and candidates."""
+
+
+def available_bytes():
+    """Memory that can be had without swapping, or None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
+def require_memory(n_tets):
+    """Raise where a head of `n_tets` tetrahedra would not fit.
+
+    Raises
+    ------
+    ResourceError
+        The estimate exceeds what is available.
+    """
+    needed, available = BYTES_FIXED + BYTES_PER_TET * n_tets, available_bytes()
+    if available is not None and needed > available:
+        raise ResourceError(
+            f"a head of {n_tets:,} tetrahedra needs about {needed / 2**30:.1f} GiB and "
+            f"{available / 2**30:.1f} GiB are available; close other programs, crop the neck off the "
+            "mesh or use a coarser one"
+        )
