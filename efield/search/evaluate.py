@@ -11,8 +11,8 @@ BATCH = 256
 TRUSTED = 1e-3
 """Error of the yaw expansion, of the largest value, above which the exact path takes over."""
 
-N_CHECKED, CHECK_YAW_DEG = 12, 45.0
-"""Positions and yaw step at which the expansion is compared with the exact path."""
+N_CHECKED, CHECK_YAW_DEG = 12, 47.0
+"""Positions and yaw step at which the expansion is compared with the exact path, off its samples."""
 
 
 def functionals_at_yaw(field, coil, base_poses, yaw_deg, didt):

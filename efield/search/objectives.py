@@ -80,7 +80,10 @@ def make_objective(name, direction=None):
         if direction is not None:
             raise SearchError(f"direction is for objective 'directional', not {name!r}")
         return Objective(name, np.eye(3), "magnitude_of_mean")
-    vector = np.asarray(np.nan if direction is None else direction, dtype=np.float64)
+    try:
+        vector = np.asarray(np.nan if direction is None else direction, dtype=np.float64)
+    except (TypeError, ValueError):
+        vector = np.empty(0)
     if vector.shape != (3,) or not np.all(np.isfinite(vector)) or not np.any(vector):
         raise SearchError(f"objective 'directional' needs direction=(x, y, z), not {direction!r}")
     return Objective(name, (vector / np.linalg.norm(vector))[None], "directional")

@@ -109,7 +109,7 @@ def optimize_coil(
         check_output(out_dir)
     goal = make_objective(objective, direction)
     search, constraints = search or Search(), constraints or Constraints()
-    if int(n_best) != n_best or n_best < 1:
+    if not isinstance(n_best, int | np.integer) or n_best < 1:
         raise SearchError(f"n_best must be a whole number of at least 1, not {n_best!r}")
     didt = check_didt(didt)
     if didt == 0:
