@@ -295,6 +295,7 @@ def test_a_coil_whose_windings_would_enter_the_head():
         {"distance_mm": -1},
         {"distance_mm": np.nan},
         {"min_clearance_mm": -0.1},
+        {"max_tilt_deg": 5.0},
         {"min_clearance_mm": np.inf},
         {"yaw_range_deg": (1,)},
         {"yaw_range_deg": (0, np.nan)},
@@ -423,6 +424,8 @@ def test_not_verified():
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": 0}, SearchError, "n_best must be"),
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": 2.5}, SearchError, "n_best must be"),
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": "x"}, SearchError, "n_best must be"),
+        (("mni152-small", COIL, "dlpfc-left"), {"avoid": []}, SearchError, "avoid is not available"),
+        (("mni152-small", COIL, "dlpfc-left"), {"robust": 1}, SearchError, "robust is not available"),
         (
             ("mni152-small", COIL, "dlpfc-left"),
             {"objective": "directional", "direction": "x"},

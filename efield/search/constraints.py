@@ -26,6 +26,8 @@ class Constraints:
     min_clearance_mm : float
         Smallest allowed distance between the scalp and the coil's casing (its dipoles where
         no casing is known).
+    max_tilt_deg : float
+        Allowed deviation from tangential; this version searches tangential placements only, so 0.
     yaw_range_deg : (low, high) or None
         Allowed yaw to the midline, from `low` anticlockwise to `high` as the angle grows;
         None allows all.
@@ -33,11 +35,12 @@ class Constraints:
     Raises
     ------
     SearchError
-        A value that is not finite, or a negative distance.
+        A value that is not finite, a negative distance, or a tilt.
     """
 
     distance_mm: float = 4.0
     min_clearance_mm: float = 0.0
+    max_tilt_deg: float = 0.0
     yaw_range_deg: tuple | None = None
 
     def __post_init__(self):
@@ -45,6 +48,11 @@ class Constraints:
             raise SearchError(f"distance_mm must be >= 0, not {self.distance_mm!r}")
         if not np.isfinite(self.min_clearance_mm) or self.min_clearance_mm < 0:
             raise SearchError(f"min_clearance_mm must be >= 0, not {self.min_clearance_mm!r}")
+        if self.max_tilt_deg != 0:
+            raise SearchError(
+                f"max_tilt_deg must be 0, not {self.max_tilt_deg!r}: this version searches tangential "
+                "placements only"
+            )
         if self.yaw_range_deg is not None:
             bounds = np.asarray(self.yaw_range_deg, dtype=np.float64)
             if bounds.shape != (2,) or not np.all(np.isfinite(bounds)):

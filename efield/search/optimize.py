@@ -58,6 +58,8 @@ def optimize_coil(
     direction=None,
     search=None,
     constraints=None,
+    avoid=None,
+    robust=None,
     didt=1e6,
     element_order=1,
     verify=True,
@@ -84,6 +86,8 @@ def optimize_coil(
         For "directional".
     search : Search, optional
     constraints : Constraints, optional
+    avoid, robust : None
+        Reserved for off-target limits and placement noise; not available in this version.
     didt : float
         Rate of change of the coil current, A/s; values scale with it.
     element_order : {1}
@@ -107,6 +111,9 @@ def optimize_coil(
     """
     if out_dir is not None:
         check_output(out_dir)
+    for name, value in (("avoid", avoid), ("robust", robust)):
+        if value is not None:
+            raise SearchError(f"{name} is not available in this version of efield; leave it out")
     goal = make_objective(objective, direction)
     search, constraints = search or Search(), constraints or Constraints()
     if not isinstance(n_best, int | np.integer) or n_best < 1:
