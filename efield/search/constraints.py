@@ -8,6 +8,11 @@ from efield.errors import SearchError
 from efield.kernels import geometry
 from efield.search.candidates import yaw_rotations
 
+CONTACT_MM = 0.5
+"""A coil may dip this far into the scalp's facets: a tangential one at distance 0 does, for its
+normal is the smoothed one.
+"""
+
 YAW_CHECK_DEG = 10.0
 """Clearance varies slowly with yaw: the grid's is sampled this finely and taken over between."""
 
@@ -25,7 +30,7 @@ class Constraints:
         Coil origin to scalp along the coil's z axis: casing, hair and cap.
     min_clearance_mm : float
         Smallest allowed distance between the scalp and the coil's casing (its dipoles where
-        no casing is known).
+        no casing is known), less `CONTACT_MM`.
     max_tilt_deg : float
         Allowed deviation from tangential; this version searches tangential placements only, so 0.
     yaw_range_deg : (low, high) or None
@@ -88,8 +93,9 @@ def clearance_mm(scalp, coil, pose):
 def feasible_grid(head, coil, base_poses, yaw_deg, constraints):
     """(n, n_yaw) bool: placements in the allowed yaw sector whose coil stays off the scalp.
 
-    The coil is checked against the height of the scalp over the search's tangent plane, which
-    is exact for the sign of the clearance wherever the scalp does not overhang.
+    The coil is checked against the height of the scalp over the search's tangent plane. That
+    never overstates the clearance by more than about 0.3 mm where the scalp does not overhang,
+    and understates it far from the scalp; reported placements are measured exactly.
     """
     heights = _HeightField.over(head.scalp, coil, base_poses)
     checked = np.arange(-180.0, 180.0, YAW_CHECK_DEG)
@@ -100,7 +106,7 @@ def feasible_grid(head, coil, base_poses, yaw_deg, constraints):
         poses = base @ turns
         points = hull @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3]
         gap = heights.gap(points.reshape(-1, 3)).reshape(len(checked), -1)
-        clear[i] = gap.min(axis=1) >= constraints.min_clearance_mm
+        clear[i] = gap.min(axis=1) >= constraints.min_clearance_mm - CONTACT_MM
     nearest = np.round((np.asarray(yaw_deg) + 180.0) / YAW_CHECK_DEG).astype(int) % len(checked)
     return clear[:, nearest] & constraints.allows_yaw(yaw_deg)
 
@@ -122,7 +128,7 @@ class _HeightField:
     step: float
 
     @classmethod
-    def over(cls, scalp, coil, base_poses, step=3.0):
+    def over(cls, scalp, coil, base_poses, step=1.0):
         outward = -base_poses[:, :3, 2].mean(axis=0)
         outward /= np.linalg.norm(outward)
         first = np.cross(np.eye(3)[int(np.argmin(np.abs(outward)))], outward)

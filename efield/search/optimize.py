@@ -23,7 +23,7 @@ from efield.results.parts import BestPlacement, Candidates, Check, ObjectiveValu
 from efield.results.provenance import provenance
 from efield.results.result import OptimizeResult
 from efield.search.candidates import Search, scalp_grid
-from efield.search.constraints import Constraints, clearance_mm, feasible_grid
+from efield.search.constraints import CONTACT_MM, Constraints, clearance_mm, feasible_grid
 from efield.search.evaluate import TRUSTED, functionals_over_yaw
 from efield.search.objectives import make_objective
 from efield.search.polish import ScalpChart, polish
@@ -278,7 +278,8 @@ class _Run:
         inside = np.linalg.norm(point - grid.center_mm) <= grid.radius_mm
         if not inside or not self.constraints.allows_yaw(yaw_to_midline(pose)):
             return False
-        return clearance_mm(self.head.scalp, self.coil, pose) >= self.constraints.min_clearance_mm
+        least = self.constraints.min_clearance_mm - CONTACT_MM
+        return clearance_mm(self.head.scalp, self.coil, pose) >= least
 
     def judge(self, chosen):
         """The chosen placements, best first by the objective itself, and the winner's field."""
