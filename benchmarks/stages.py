@@ -12,6 +12,7 @@ The large head is made by refine_head.py and kept, with the Gmsh files of the bu
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def main():
     if options.worker:
         work(options)
         return
+    # the exception makes subprocess.run end the worker: an orphan would disturb whatever is timed next
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     heads = options.heads.split(",")
     unknown = set(heads) - set(HEADS)
     if unknown:
