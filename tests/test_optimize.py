@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from efield.model.coils import load_coil
 from efield.model.placement import Placement
 from efield.model.target import Target
 from efield.results.result import OptimizeResult
+from efield.search import optimize
 from efield.search.candidates import Search, scalp_grid
 from efield.search.constraints import Constraints, clearance_mm
 from efield.search.optimize import optimize_coil
@@ -484,3 +486,16 @@ def test_nothing_is_printed_or_written_unless_asked(quick, tmp_path, monkeypatch
     on_sphere()
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("yaw_error", "said"), [(1e-5, "were summed directly"), (1e-2, "carry the model's error")]
+)
+def test_a_distrusted_exterior_model_says_where_the_grid_comes_from(yaw_error, said):
+    """Both warnings at once: without a yaw expansion nothing is summed directly."""
+    found = object.__new__(optimize._Found)
+    found.yaw_error, found.model = yaw_error, SimpleNamespace(error=1e-2, error_height_mm=3.0)
+    run = SimpleNamespace(region=SimpleNamespace(moved_mm=0.0))
+    messages = {w.code: w.message for w in optimize._Run._warnings(run, found, None)}
+    assert said in messages["exterior_error"]
+    assert ("exact_path" in messages) == (yaw_error > 1e-3)

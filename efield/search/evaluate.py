@@ -44,7 +44,7 @@ def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *,
         As in :func:`functionals_at_yaw`.
     direct : AdjointCurrents, optional
         Sum these at the expansion's points instead of reading `field` there: minutes, not
-        seconds, for a `field` that cannot be trusted.
+        seconds, for a `field` that cannot be trusted. Not used where the expansion errs.
     distance_mm : float
         Coil origin to scalp, for which the expansion is built.
     progress : callable

@@ -187,6 +187,13 @@ class _Found:
         self.feasible = feasible
         self.on_edge = grid.near_edge(grid.points_mm[self.values.max(axis=1).argmax()])
 
+    @property
+    def grid_source(self):
+        """What the grid's values come from where the exterior model is not trusted, in words."""
+        if self.yaw_error <= TRUSTED:
+            return "were summed directly; only the polish used the model"
+        return "carry the model's error: this coil has no yaw expansion to sum directly"
+
 
 class _Run:
     """What the stages of one optimization share."""
@@ -384,8 +391,8 @@ class _Run:
             yield ResultWarning(
                 "exterior_error",
                 f"the exterior field model errs by {found.model.error:.1e} (rms) at "
-                f"{found.model.error_height_mm:.1f} mm above the scalp; the grid's values were summed "
-                "directly instead, and the reported ones are forward solutions; only the polish used it",
+                f"{found.model.error_height_mm:.1f} mm above the scalp; the reported values are forward "
+                f"solutions, the grid's {found.grid_source}",
             )
         if found.yaw_error > TRUSTED:
             yield ResultWarning(
