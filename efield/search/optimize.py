@@ -15,6 +15,7 @@ from efield.forward import check_didt, solve_potentials
 from efield.frames import yaw_to_midline
 from efield.metrics import field_metrics
 from efield.model.coils import load_coil
+from efield.model.coverage import coverage_gap
 from efield.model.heads import load_head
 from efield.model.placement import Placement, describe_placement
 from efield.model.target import as_target
@@ -328,6 +329,8 @@ class _Run:
     def result(self, found, best, field, check, warnings):
         top = best[0]
         warnings = [*warnings, *self._warnings(found, check)]
+        if gap := coverage_gap(self.head, self.coil, top.placement):
+            warnings.append(ResultWarning("coil_coverage", gap))
         grid_best = float(found.values.max())
         return OptimizeResult(
             placement=top.placement,
