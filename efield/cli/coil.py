@@ -189,6 +189,6 @@ def _stimulator(facts):
 
 def _deformation(facts):
     return (
-        f"{facts['name']}: {facts['low']:g} to {facts['high']:g} {facts['unit']}, {facts['initial']:g} at first; "
-        f"moves {', '.join(facts['moves'])}"
+        f"{facts['name']}: {facts['low']:g} to {facts['high']:g} {facts['unit']}, "
+        f"{facts['initial']:g} at first; moves {', '.join(facts['moves'])}"
     )

@@ -24,8 +24,8 @@ from efield.io.atomic import atomic_path
 from efield.io.stimulator import Stimulator, Waveform
 
 __all__ = [
-    "Deformation",
     "DeformRange",
+    "Deformation",
     "Element",
     "Surface",
     "TcdRecord",
@@ -503,9 +503,9 @@ def _vectors(fields):
 def _grid(fields):
     if isinstance(fields["data"].value, str):
         fields["data"].fail(
-            "is a packed grid, which is a Python pickle: loading one runs any code its author put into it, so "
-            "efield never does. Write the coil again with its arrays as text (in SimNIBS: ascii_mode=True), or "
-            "give the sampled field as .nii.gz"
+            "is a packed grid, which is a Python pickle: loading one runs any code its author put into "
+            "it, so efield never does. Write the coil again with its arrays as text (in SimNIBS: "
+            "ascii_mode=True), or give the sampled field as .nii.gz"
         )
     data, affine = fields["data"].array(-1, -1, -1, 3), fields["affine"].array(4, 4, packed=False)
     if abs(np.linalg.det(affine[:3, :3])) < 1e-12 or not np.array_equal(affine[3], [0, 0, 0, 1]):

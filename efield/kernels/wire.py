@@ -6,7 +6,7 @@ from efield.kernels._jit import jit
 
 
 @jit
-def vector_potential(begin, end, points, starts, ends, out):
+def segment_potential(begin, end, points, starts, ends, out):
     """A at points ``begin .. end - 1`` of segments that carry 1 A from `starts` to `ends`.
 
     ``A = mu0/4pi sum_j t_j ln((r1 + r2 + L) / (r1 + r2 - L))``, with L the length of segment j, t its

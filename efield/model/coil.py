@@ -165,7 +165,7 @@ class Coil(FieldsOnlyPickle):
         Parameters
         ----------
         values : sequence of float, or mapping of name to float
-            One for each of `deformations`, mm or degrees; those a mapping leaves out keep their initial value.
+            One for each of `deformations`, mm or degrees; what a mapping leaves out keeps its initial value.
 
         Returns
         -------

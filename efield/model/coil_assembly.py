@@ -193,9 +193,9 @@ class CoilAssembly(FieldsOnlyPickle):
     def _require_apart(self, maps):
         for (one, overlap), before in zip(self._overlaps(maps), self._initial_overlaps, strict=True):
             if overlap > before[1] + OVERLAP_MM:
+                names = " and ".join(map(self._part_name, one))
                 raise CoilError(
-                    f"at these settings {self._part_name(one[0])} and {self._part_name(one[1])} would overlap by "
-                    f"{overlap:.1f} mm; choose smaller deformations"
+                    f"at these settings {names} would overlap by {overlap:.1f} mm; choose smaller ones"
                 )
 
     @cached_property

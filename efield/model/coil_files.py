@@ -44,7 +44,8 @@ def save_coil(coil, path):
 def _save_ccd(coil, path):
     if coil.n_stimulators > 1:
         raise CoilError(
-            f"{path}: a .ccd file has one stimulator, coil {coil.name!r} has {coil.n_stimulators}; write a .tcd"
+            f"{path}: a .ccd file has one stimulator, coil {coil.name!r} has {coil.n_stimulators}; "
+            "write a .tcd"
         )
     header = {} if coil.max_didt is None else {"dIdtmax": repr(coil.max_didt / 1e6)}
     for stimulator in coil.stimulators:

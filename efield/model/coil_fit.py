@@ -42,7 +42,7 @@ SIDE_MM = 96.0
 FINE, COARSE = 0.1, 0.03
 """Of the largest |A| just above the sheet: where dipoles stand at the spacing, and at twice the spacing."""
 
-MOST = 500
+MOST = 700
 """Dipoles of a fit; a large coil gets a wider spacing instead of more."""
 
 POINTS_PER_DIPOLE = 6
@@ -119,7 +119,7 @@ def wire_field(starts_mm, ends_mm, points_mm):
     """A (n, 3), T m per ampere, of straight segments that carry one ampere from start to end."""
     out = np.empty((len(points_mm), 3))
     arrays = (np.ascontiguousarray(to_m(a)) for a in (points_mm, starts_mm, ends_mm))
-    run_chunks(wire.vector_potential, len(out), *arrays, out, min_chunk=64)
+    run_chunks(wire.segment_potential, len(out), *arrays, out, min_chunk=64)
     return out
 
 
@@ -326,8 +326,8 @@ def _fit(sheet, dipoles_mm, points_mm, field, extent_mm):
     error, near_error = (_relative(difference[part], field[held][part]) for part in (far, ~far))
     if not error <= REFUSED:
         raise CoilError(
-            f"magnetic dipoles behind the coil reproduce its field to {100 * error:.2g} % only: its currents are "
-            "not closed, or some flow on the head's side of its upper surface (z points into the head)"
+            f"magnetic dipoles behind the coil reproduce its field to {100 * error:.2g} % only: its currents "
+            "are not closed, or some flow on the head's side of its upper surface (z points into the head)"
         )
     if extent_mm is None:
         strength = np.linalg.norm(dipole_a_field(dipoles_mm, moments, sheet._lifted(dipoles_mm)), axis=1)
@@ -369,15 +369,9 @@ def _design(positions, points):
     d = points[:, None] - positions
     k = MU0_OVER_4PI * d / (np.einsum("ijk,ijk->ij", d, d) ** 1.5)[..., None]
     matrix = np.zeros((len(points), 3, len(positions), 3))
-    for i, j, c, sign in (
-        (0, 1, 2, 1),
-        (0, 2, 1, -1),
-        (1, 2, 0, 1),
-        (1, 0, 2, -1),
-        (2, 0, 1, 1),
-        (2, 1, 0, -1),
-    ):
-        matrix[:, i, :, j] = sign * k[..., c]
+    for i in range(3):
+        j, c = (i + 1) % 3, (i + 2) % 3
+        matrix[:, i, :, j], matrix[:, i, :, c] = k[..., c], -k[..., j]
     return matrix.reshape(3 * len(points), 3 * len(positions))
 
 

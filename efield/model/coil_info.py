@@ -34,8 +34,9 @@ def describe_coil(coil):
         same unit, ``casing_points`` (null: no casing), ``max_didt`` (A/s or null), ``stimulators`` (name,
         brand, ``max_didt``, ``displayed_max_didt``, A/s or null, ``waveforms``: name and duration, s),
         ``deformations`` (name, unit, initial, low, high, moves), ``fit_error`` (of equivalent dipoles, or
-        null), ``notes``, ``sha256``; ``current`` in words; ``probe_mm`` and ``induced_e`` (3,), E = -dA/dt there per
-        A/s of dI/dt, V/m, in the coil frame and without a head; ``half_turn``: ``effect`` of a yaw of
+        null), ``notes``, ``sha256``; ``current`` in words; ``probe_mm`` and ``induced_e`` (3,),
+        E = -dA/dt there per A/s of dI/dt, V/m, in the coil frame and without a head; ``half_turn``:
+        ``effect`` of a yaw of
         180 degrees (``reverses``, ``keeps`` or ``changes`` the field), ``deviation`` from a reversal
         relative to the largest |A|, ``tolerance``, and ``text``.
     """

@@ -28,13 +28,13 @@ def round_90mm(spacing_mm=8.0):
         spacing_mm=spacing_mm,
         name="round-90mm",
         notes=(
-            f"{UNVERIFIED}: inner diameter 66 mm, outer 123 mm, 14 turns, as commonly given for the Magstim 90 mm "
-            "coil; no source could be read. Use it for the shape of a round coil's field; for V/m of a coil in "
-            "the room take a measured coil file.",
+            f"{UNVERIFIED}: inner diameter 66 mm, outer 123 mm, 14 turns, as commonly given for the Magstim "
+            "90 mm coil; no source could be read. Use it for the shape of a round coil's field; for V/m of a "
+            "coil in the room take a measured coil file.",
             "ASSUMED: one flat layer of wire 1.75 x 6 mm and a winding 5 mm behind the casing's face, as in "
             "figure8-70mm.",
-            "ASSUMED: casing 16 mm thick and 6 mm wider than the winding; only clearance depends on it. Handle "
-            "and cable are left out.",
+            "ASSUMED: casing 16 mm thick and 6 mm wider than the winding; only clearance depends on it. "
+            "Handle and cable are left out.",
             "max_didt: not known for this coil.",
             "Not modelled: the spiral's radial step, the connecting leads, current crowding in the wire "
             "(an even current density is assumed).",

@@ -33,9 +33,9 @@ def load_coil(source, *, spacing_mm=DEFAULT_SPACING_MM):
     Parameters
     ----------
     source : str, path-like or Coil
-        A built-in name (`BUILTIN_COILS`); a ``.ccd``, ``.tcd``, ``.nii`` or ``.nii.gz`` file; the name of such
-        a file in one of the user's coil folders (:mod:`efield.model.coil_folders`); or a `Coil`, which is
-        returned as it is. Beside a ``.ccd`` or sampled field, ``<stem>.stl`` is its casing (mm) and
+        A built-in name (`BUILTIN_COILS`); a ``.ccd``, ``.tcd``, ``.nii`` or ``.nii.gz`` file; the name of
+        such a file in one of the user's coil folders (:mod:`efield.model.coil_folders`); or a `Coil`, which
+        is returned as it is. Beside a ``.ccd`` or sampled field, ``<stem>.stl`` is its casing (mm) and
         ``<stem>.tsv`` its pulse, in any case.
     spacing_mm : float
         Between the equivalent dipoles of wires and sampled fields.
@@ -200,7 +200,8 @@ def _fitted(path, what, fit, first, second, spacing_mm):
 def _fit_notes(fits):
     return tuple(
         f"{len(fit.moments)} equivalent dipoles; error of A at points left out of the fit "
-        f"{100 * fit.error:.2g} % from {HEAD_MM:g} mm above the windings on, {100 * fit.near_error:.2g} % nearer."
+        f"{100 * fit.error:.2g} % from {HEAD_MM:g} mm above the windings on, "
+        f"{100 * fit.near_error:.2g} % nearer."
         for fit in fits
     )
 
@@ -255,7 +256,8 @@ def _check_casing_size(what, points):
 
 def _missing(path):
     if path.suffix or len(path.parts) > 1:
-        return f"coil file {path} does not exist; give a .ccd, .tcd or .nii.gz file or a built-in coil: {_builtins()}"
+        known = f"give a .ccd, .tcd or .nii.gz file or a built-in coil: {_builtins()}"
+        return f"coil file {path} does not exist; {known}"
     close = difflib.get_close_matches(str(path).casefold(), BUILTIN_COILS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"no coil is named {str(path)!r} and no such file exists; built-in coils: {_builtins()}.{hint}"

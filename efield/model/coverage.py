@@ -26,5 +26,5 @@ def coverage_gap(head, coil, placement):
         return None
     return (
         f"{100 * np.mean(outside):.2g} % of the head's nodes lie outside the box where the field of coil "
-        f"{coil.name!r} was sampled; there it is that of the equivalent dipoles, which nothing was compared with"
+        f"{coil.name!r} was sampled; there it is the equivalent dipoles' own"
     )
