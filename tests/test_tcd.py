@@ -204,6 +204,7 @@ BAD = {
         "points",
     ),
     "micrometres": (changed("coilElementList", 0, "points", value=[[-30000, 0, 0], [0, 0, 0]]), "30000 mm"),
+    "line in micrometres": (changed("coilElementList", 1, "values", value=[[1e4, 0, 0]] * 2), "10000 mm"),
     "not base64": (changed("coilElementList", 0, "points", value="%%%"), "not base64"),
     "odd bytes": (
         changed("coilElementList", 0, "points", value=base64.b64encode(b"12345").decode()),
@@ -325,7 +326,7 @@ def records(draw):
             Element(
                 1, 0, draw(vectors(MM, n)), draw(vectors(FINITE, n)), name=draw(TEXT), deformations=(1, 0)
             ),
-            Element(2, 1, draw(vectors(MM, n)), draw(vectors(FINITE, n)), casing=0),
+            Element(2, 1, draw(vectors(MM, n)), draw(vectors(MM.filter(bool), n)), casing=0),
             Element(3, 0, data=grid, affine=np.diag([draw(st.floats(0.5, 10)), 2.0, 3.0, 1.0])),
         ),
         stimulators=(

@@ -492,7 +492,9 @@ def _element(node, n_stimulators, n_surfaces, n_deformations):
 
 
 def _vectors(fields):
-    points, values = fields["points"].points(), fields["values"].array(-1, 3)
+    lines = fields["type"].value == LINES
+    points, values = fields["points"].points(), fields["values"]
+    values = values.points() if lines else values.array(-1, 3)
     if len(points) != len(values):
         fields["values"].fail(f"has {len(values)} rows, but points has {len(points)}")
     if not values.any():

@@ -147,6 +147,10 @@ def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM):
     if min(data.shape[:3]) < 4 or not data.any():
         what = "is zero everywhere" if not data.any() else f"has shape {data.shape[:3]}, each side needs 4"
         raise CoilError(f"a coil's sampled field {what}: nothing can be fitted to it")
+    corners = np.stack(np.meshgrid(*([0, n - 1] for n in data.shape[:3])), axis=-1).reshape(-1, 3)
+    reach = np.abs(corners @ affine[:3, :3].T + affine[:3, 3]).max()
+    if not 10 <= reach <= 2000:
+        raise CoilError(f"the box of a coil's sampled field reaches {reach:g} mm; its affine must be in mm")
     voxels = np.stack(np.meshgrid(*map(np.arange, data.shape[:3]), indexing="ij"), axis=-1).reshape(-1, 3)
     points = voxels @ affine[:3, :3].T + affine[:3, 3]
     sources = points[_near_sources(affine, data).ravel()]
@@ -189,19 +193,24 @@ class _Sheet:
         self.columns, self.cell = cKDTree(xy), spacing_mm
         # The highest within a cell and a half: a gap between wires is no way up.
         near = self.columns.query_ball_point(xy, 1.5 * spacing_mm)
-        self.top = np.array([top[n].max() for n in near])
+        self._heights, self._origin = self._height_lattice(xy, np.array([top[n].max() for n in near]))
+
+    def _height_lattice(self, xy_mm, top):
+        """Heights on a lattice of cells, and its corner: between columns linear, level beyond."""
+        x, y = self._sides(self.cell)
+        nodes = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)
+        heights = top[self.columns.query(nodes)[1]]
         try:
-            self._between = LinearNDInterpolator(xy, self.top)
-        except QhullError:  # sources on a line
-            self._between = None
+            between = LinearNDInterpolator(xy_mm, top)(nodes)
+            heights = np.where(np.isnan(between), heights, between)
+        except QhullError:  # columns on a line
+            pass
+        return heights, np.array([x[0], y[0]])
 
     def height(self, xy_mm):
-        """(n,) height of the coil's upper side, mm; level beyond its edge."""
-        height = self.top[self.columns.query(xy_mm)[1]]
-        if self._between is None:
-            return height
-        between = self._between(xy_mm)
-        return np.where(np.isnan(between), height, between)
+        """(n,) height of the coil's upper side, mm."""
+        at = (xy_mm - self._origin).T / self.cell
+        return map_coordinates(self._heights, at, order=1, mode="nearest")
 
     def lift(self, points_mm):
         """(n,) mm above the coil's upper side."""
@@ -214,6 +223,8 @@ class _Sheet:
             self.spacing *= max(1.05, math.sqrt(len(dipoles) / MOST))
             self.depth = max(self.depth, self.spacing)
             dipoles = self._dipoles(field)
+        if not len(dipoles):
+            raise CoilError("the coil's field is zero just above it: nothing can be fitted to it")
         return dipoles
 
     def _dipoles(self, field):
@@ -222,7 +233,7 @@ class _Sheet:
         strength = [np.linalg.norm(field(self._lifted(p)), axis=1) for p in (fine, coarse)]
         largest = max(strength[0].max(), strength[1].max())
         fine = fine[strength[0] > FINE * largest]
-        apart = cKDTree(fine).query(coarse)[0] > 1.2 * self.spacing
+        apart = cKDTree(fine).query(coarse)[0] > 1.2 * self.spacing  # all are, of no fine ones
         return np.vstack([fine, coarse[(strength[1] > COARSE * largest) & apart]])
 
     def _lifted(self, points_mm):
