@@ -325,7 +325,9 @@ def test_unusable_sources(tmp_path):
             load_coil(tmp_path / name)
     with pytest.raises(CoilError, match="spacing_mm must be a positive number, not 0"):
         load_coil("figure8-70mm", spacing_mm=0)
-    with pytest.raises(CoilError, match=r"'figure8-70'.*built-in coils: figure8-70mm, round-90mm\. Did you mean"):
+    with pytest.raises(
+        CoilError, match=r"'figure8-70'.*built-in coils: figure8-70mm, round-90mm\. Did you mean"
+    ):
         load_coil("figure8-70")
     with pytest.raises(CoilError, match=r"missing\.ccd does not exist; .*figure8-70mm"):
         load_coil("missing.ccd")
@@ -359,7 +361,11 @@ def test_sidecars_and_displayed_didt(tmp_path):
     write_ccd(tmp_path / "My_Coil.ccd", record)
     (tmp_path / "my_coil.TSV").write_text("# Time\tX\tX_fit\tY\n0\t0\t0\t0\n1e-5\t1\t0.9\t0.5\n")
     (stimulator,) = load_coil(tmp_path / "My_Coil.ccd").stimulators
-    assert (stimulator.name, stimulator.max_didt, stimulator.displayed_max_didt) == ("Pulse X", 150.5e6, 158e6)
+    assert (stimulator.name, stimulator.max_didt, stimulator.displayed_max_didt) == (
+        "Pulse X",
+        150.5e6,
+        158e6,
+    )
     assert [(w.name, w.duration) for w in stimulator.waveforms] == [("X", 1e-5), ("Y", 1e-5)]
     assert stimulator.waveforms[0].fit.tolist() == [0, 0.9] and stimulator.waveforms[1].fit is None
 
