@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 from scipy.linalg import cho_factor, cho_solve
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, maximum_filter
 from scipy.spatial import QhullError, cKDTree
 
 from efield.errors import CoilError
@@ -58,6 +58,9 @@ CLOSE = 1e-3
 
 REFUSED = 0.05
 """A larger error means that the field is not that of closed currents behind the sheet."""
+
+FADED = 0.05
+"""Part of the largest second difference within two voxels: weaker ones lie beside the sources, not at them."""
 
 BLOCK = 512
 
@@ -305,9 +308,11 @@ def _near_sources(affine, data):
         rough[inner] += (edges.min() / edges[axis]) ** 2 * second
         around[inner] = np.maximum(around[inner], np.maximum(size[ahead], size[behind]))
     interior = (slice(1, -1),) * 3
-    near = np.zeros(size.shape, bool)
-    near[interior] = np.linalg.norm(rough, axis=-1)[interior] > ROUGH * around[interior]
-    near &= size > CLOSE * size.max()
+    strength = np.linalg.norm(rough, axis=-1)
+    strength[interior] *= -1
+    strength = np.maximum(0.0, -strength)
+    near = (strength > ROUGH * around) & (size > CLOSE * size.max())
+    near &= strength >= FADED * maximum_filter(strength, 5)
     cut = size >= 0.5 * size.max()
     cut[interior] = size[interior] >= 0.9 * size.max()
     return near | cut
