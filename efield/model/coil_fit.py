@@ -40,10 +40,13 @@ SIDE_MM = 96.0
 """The sheet and the points reach this far beyond the sources sideways."""
 
 FINE, COARSE = 0.1, 0.03
-"""Of the largest |A| just above the sheet: where dipoles stand at the spacing, and at twice the spacing."""
+"""Of the largest |A| over the sheet: where dipoles stand at the spacing, and at twice the spacing."""
 
-MOST = 700
-"""Dipoles of a fit; a large coil gets a wider spacing instead of more."""
+LIFT_MM = 8.0
+"""Where |A| is looked at for that, above the coil's upper side."""
+
+FEWEST, MOST = 250, 700
+"""Dipoles of a fit; small coils get a closer spacing, large ones a wider."""
 
 POINTS_PER_DIPOLE = 6
 
@@ -59,7 +62,7 @@ CLOSE = 1e-3
 REFUSED = 0.05
 """A larger error means that the field is not that of closed currents behind the sheet."""
 
-FADED = 0.05
+FADED = 0.2
 """Part of the largest second difference within two voxels: weaker ones lie beside the sources, not at them."""
 
 BLOCK = 512
@@ -108,7 +111,7 @@ def fit_wires(starts_mm, ends_mm, *, spacing_mm=DEFAULT_SPACING_MM):
         The error exceeds `REFUSED`: the currents are not closed.
     """
     sources = _along(starts_mm, ends_mm, spacing_mm / 2)
-    sheet = _Sheet(sources, spacing_mm, depth_mm=spacing_mm)
+    sheet = _Sheet(sources, spacing_mm)
 
     def field(points_mm):
         return wire_field(starts_mm, ends_mm, points_mm)
@@ -135,7 +138,7 @@ def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM):
         Voxel indices to mm in the coil frame.
     data : (nx, ny, nz, 3) array, T m per ampere
     spacing_mm : float
-        Between dipoles; not less than 0.8 voxels.
+        Between dipoles.
 
     Returns
     -------
@@ -157,10 +160,7 @@ def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM):
     voxels = np.stack(np.meshgrid(*map(np.arange, data.shape[:3]), indexing="ij"), axis=-1).reshape(-1, 3)
     points = voxels @ affine[:3, :3].T + affine[:3, 3]
     sources = points[_near_sources(affine, data).ravel()]
-    voxel = np.linalg.norm(affine[:3, :3], axis=0).max()
-    spacing_mm = max(spacing_mm, 0.8 * voxel)
-    # The voxels near sources reach up to two above them.
-    sheet = _Sheet(sources, spacing_mm, depth_mm=max(spacing_mm, 1.5 * voxel))
+    sheet = _Sheet(sources, spacing_mm)
     to_voxel = np.linalg.inv(affine)
 
     def field(points_mm):
@@ -181,13 +181,11 @@ class _Sheet:
     sources_mm : (n, 3) array
         Points where current may flow.
     spacing_mm : float
-        Between dipoles.
-    depth_mm : float
-        From the upper side to the dipoles.
+        Between dipoles, and from the upper side to them.
     """
 
-    def __init__(self, sources_mm, spacing_mm, depth_mm):
-        self.spacing, self.depth = spacing_mm, depth_mm
+    def __init__(self, sources_mm, spacing_mm):
+        self.spacing = spacing_mm
         self.sources = cKDTree(sources_mm)
         self.low, self.high = sources_mm.min(axis=0), sources_mm.max(axis=0)
         cell, member = np.unique(np.floor(sources_mm[:, :2] / spacing_mm), axis=0, return_inverse=True)
@@ -220,11 +218,13 @@ class _Sheet:
         return points_mm[:, 2] - self.height(points_mm[:, :2])
 
     def dipoles(self, field):
-        """(n, 3) positions, mm, as dense as `field` is strong just above them; not too many."""
+        """(n, 3) positions, mm, as dense as `field` is strong just above them; neither few nor many."""
         dipoles = self._dipoles(field)
+        while 0 < len(dipoles) < FEWEST:
+            self.spacing /= 1.25
+            dipoles = self._dipoles(field)
         while len(dipoles) > MOST:
             self.spacing *= max(1.05, math.sqrt(len(dipoles) / MOST))
-            self.depth = max(self.depth, self.spacing)
             dipoles = self._dipoles(field)
         if not len(dipoles):
             raise CoilError("the coil's field is zero just above it: nothing can be fitted to it")
@@ -242,16 +242,16 @@ class _Sheet:
     def _lifted(self, points_mm):
         """Points above the sheet, over some on it."""
         xy = points_mm[:, :2]
-        return np.column_stack([xy, self.height(xy) + SHELLS_MM[0] + self.depth / 2])
+        return np.column_stack([xy, self.height(xy) + LIFT_MM])
 
     def _behind(self, spacing):
         """Points of the sheet, about `spacing` apart, steep parts included."""
-        (x, y), depth = self._sides(spacing), spacing / self.spacing * self.depth
+        x, y = self._sides(spacing)
         xy = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)
         flat = xy.reshape(-1, 2)
         # Beyond the coil the sheet turns away from the head.
         beyond = np.maximum(0.0, self.columns.query(flat)[0] - self.cell)
-        z = self.height(flat) - depth - 0.5 * beyond
+        z = self.height(flat) - spacing - 0.5 * beyond
         grid = np.concatenate([xy, z.reshape(*xy.shape[:2], 1)], axis=2)
         return np.vstack([grid.reshape(-1, 3), _steps(grid, spacing), _steps(grid.swapaxes(0, 1), spacing)])
 
