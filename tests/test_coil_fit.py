@@ -10,6 +10,7 @@ from efield.errors import CoilError
 from efield.forward import simulate
 from efield.io.stimulator import Stimulator
 from efield.io.tcd import GRID, LINES, Element, TcdRecord, write_tcd
+from efield.model import coil_fit
 from efield.model.coil_fit import fit_grid, fit_wires, wire_field
 from efield.model.coil_wires import closed_wires
 from efield.model.coils import load_coil
@@ -79,6 +80,13 @@ def grid_coil(tmp_path_factory, figure8_grid):
     return load_coil(save_grid(tmp_path_factory.mktemp("grid") / "fig8.nii.gz", *figure8_grid))
 
 
+@pytest.fixture
+def few_dipoles(monkeypatch):
+    """Quick fits, where their error is not what is tested."""
+    monkeypatch.setattr(coil_fit, "FEWEST", 50)
+    monkeypatch.setattr(coil_fit, "MOST", 250)
+
+
 # --- wires
 
 
@@ -96,7 +104,6 @@ def test_wire_coil_has_the_closed_forms_field(wire_coil):
     assert wire_coil.fit_error < 1e-3
     assert len(wire_coil.moments) <= 700
     assert any("points left out of the fit" in note for note in wire_coil.notes)
-    assert wire_coil.moments.sum(axis=0)[2] == pytest.approx(np.pi * 0.045**2, rel=0.01)
 
 
 def test_reported_error_is_the_error(wire_coil):
@@ -140,7 +147,7 @@ def test_the_order_of_parts_of_one_wire_does_not_matter_to_its_field():
     np.testing.assert_allclose(total, wire_field(starts, ends, points), rtol=1e-9, atol=1e-20)
 
 
-def test_a_current_that_is_not_closed_is_refused(tmp_path):
+def test_a_current_that_is_not_closed_is_refused(tmp_path, few_dipoles):
     path = write_lines(
         tmp_path / "open.tcd", np.array([[0.0, 0, -5], [60, 0, -5]]), np.array([[50.0, 0, 0]] * 2)
     )
@@ -173,10 +180,10 @@ def test_grid_with_the_windings_in_it(grid_coil):
     assert grid_coil.extent_mm[:, 2].max() < 0  # nothing of the coil is put where the head may be
 
 
-def test_several_stimulators_in_one_grid(tmp_path, figure8_grid):
+def test_several_stimulators_in_one_grid(tmp_path, figure8_grid, few_dipoles):
     affine, data = figure8_grid
     path = save_grid(tmp_path / "two.nii.gz", affine, np.concatenate([data, -0.5 * data], axis=3))
-    coil = load_coil(path, spacing_mm=16)
+    coil = load_coil(path)
     assert coil.n_stimulators == 2
     points = below_the_scalp(300)
     both, first = coil.a_field(points), coil.weighted([1, 0]).a_field(points)
@@ -184,11 +191,11 @@ def test_several_stimulators_in_one_grid(tmp_path, figure8_grid):
     np.testing.assert_allclose(coil.weighted([1, 2]).a_field(points), 0, atol=1e-6 * np.abs(first).max())
 
 
-def test_grid_element_of_a_tcd(tmp_path, figure8_grid, grid_coil):
+def test_grid_element_of_a_tcd(tmp_path, figure8_grid, grid_coil, few_dipoles):
     affine, data = figure8_grid
     record = TcdRecord((Element(GRID, 0, data=data.astype(np.float32), affine=affine),), (Stimulator("S"),))
     write_tcd(tmp_path / "grid.tcd", record)
-    coil = load_coil(tmp_path / "grid.tcd", spacing_mm=16)
+    coil = load_coil(tmp_path / "grid.tcd")
     points = below_the_scalp(300)
     assert relative(coil.a_field(points) - grid_coil.a_field(points), grid_coil.a_field(points))[0] < 5e-3
     assert len(coil.sampled_boxes) == 1
@@ -212,12 +219,13 @@ def test_grid_that_is_not_in_millimetres(scale):
 def test_noise_is_refused():
     data = np.random.default_rng(0).standard_normal((20, 20, 20, 3))
     affine = np.diag([5.0, 5, 5, 1])
-    with pytest.raises(CoilError, match="reproduce its field"):
+    with pytest.raises(CoilError, match="where the head is"):
         fit_grid(affine, data)
 
 
-def test_finer_dipoles_err_less():
-    coarse, fine = (fit_wires(*loop(120, 20.0), spacing_mm=s) for s in (10.0, 7.0))
+def test_finer_dipoles_err_less(few_dipoles):
+    coarse, fine = (fit_wires(*loop(120, 20.0), spacing_mm=s) for s in (17.0, 12.5))
+    assert len(coarse.moments) < len(fine.moments)
     assert fine.error < coarse.error / 2
 
 
@@ -243,7 +251,7 @@ def test_search_with_a_sampled_coil(grid_coil):
     assert "coil_coverage" in [w.code for w in result.warnings]
 
 
-def test_grid_that_does_not_cover_the_head_warns_with_the_share(tmp_path, figure8_grid):
+def test_grid_that_does_not_cover_the_head_warns_with_the_share(tmp_path, figure8_grid, few_dipoles):
     affine, data = figure8_grid
     coil = load_coil(
         save_grid(tmp_path / "shallow.nii.gz", affine, data[:, :, :26])

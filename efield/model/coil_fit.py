@@ -63,7 +63,7 @@ REFUSED = 0.05
 """A larger error means that the field is not that of closed currents behind the sheet."""
 
 FADED = 0.2
-"""Part of the largest second difference within two voxels: weaker ones lie beside the sources, not at them."""
+"""Of the largest second difference within two voxels: weaker ones lie beside sources, not at them."""
 
 BLOCK = 512
 
@@ -227,7 +227,9 @@ class _Sheet:
             self.spacing *= max(1.05, math.sqrt(len(dipoles) / MOST))
             dipoles = self._dipoles(field)
         if not len(dipoles):
-            raise CoilError("the coil's field is zero just above it: nothing can be fitted to it")
+            raise CoilError(
+                "no field is given above the coil's sources, where the head is (z points into it)"
+            )
         return dipoles
 
     def _dipoles(self, field):
@@ -329,13 +331,15 @@ def _fit(sheet, dipoles_mm, points_mm, field, extent_mm):
     """Moments by weighted least squares in shells, the error at points left out."""
     distance = np.minimum(sheet.sources.query(points_mm)[0], sheet.lift(points_mm))
     used, held = _chosen(distance, POINTS_PER_DIPOLE * len(dipoles_mm), sheet.spacing)
+    if len(used) < len(dipoles_mm):
+        raise CoilError(f"{len(used)} points above the coil are too few to fit {len(dipoles_mm)} dipoles to")
     shell = np.digitize(distance, SHELLS_MM)
     weight = np.zeros(len(points_mm))
     for k in np.unique(shell[used]):
         members = used[shell[used] == k]
         rms = np.sqrt((field[members] ** 2).sum(axis=1).mean())
         closeness = min(1.0, distance[members].mean() / HEAD_MM) ** NEAR_POWER
-        weight[members] = closeness / (rms * math.sqrt(len(members)))
+        weight[members] = closeness / (rms * math.sqrt(len(members))) if rms > 0 else 0.0
     moments = _solve(to_m(dipoles_mm), to_m(points_mm[used]), field[used], weight[used])
     difference = dipole_a_field(dipoles_mm, moments, points_mm[held]) - field[held]
     far = distance[held] >= HEAD_MM
@@ -376,7 +380,10 @@ def _solve(positions, points, field, weight):
     scale = 1 / np.sqrt(np.diag(normal))
     normal *= scale[:, None] * scale
     normal[np.diag_indices(n)] += RIDGE
-    factor = cho_factor(normal, overwrite_a=True, check_finite=False)
+    try:
+        factor = cho_factor(normal, overwrite_a=True)
+    except (np.linalg.LinAlgError, ValueError) as error:
+        raise CoilError(f"no dipoles can be fitted to the coil's field: {error}") from error
     return (scale * cho_solve(factor, scale * right)).reshape(-1, 3)
 
 
