@@ -68,7 +68,8 @@ import json, sys
 sys.path.insert(0, {folder!r})
 from test_concurrency import job
 result = json.loads(job()[0])
-print(json.dumps([result["objective"]["value"], result["search"]["grid_best"], result["placement"]["matsimnibs"]]))
+value, best = result["objective"]["value"], result["search"]["grid_best"]
+print(json.dumps([value, best, result["placement"]["matsimnibs"]]))
 """
 
 
