@@ -9,6 +9,7 @@ import numpy as np
 from efield.adjoint.current import adjoint_currents
 from efield.adjoint.exterior import fit_harmonic
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
+from efield.adjoint.yaw import YawExpansion
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
 from efield.forward import check_didt, solve_potentials
@@ -239,6 +240,7 @@ class _Run:
             functionals, yaw_error = functionals_over_yaw(
                 field,
                 self.coil,
+                YawExpansion.of(self.coil, model.charges, poses),
                 poses,
                 yaw_deg,
                 self.didt,
