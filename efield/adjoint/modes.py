@@ -46,7 +46,7 @@ class TargetModes:
         _, strength, modes = np.linalg.svd(rows, full_matrices=False)
         scale = np.linalg.norm(snapshots * root[:, None], axis=(1, 2)).max()
         rank = min(rank, int(np.count_nonzero(strength > SMALLEST * scale)))
-        modes = modes[:rank].reshape(rank, -1, 3) / root[:, None]
+        modes = modes[:rank].reshape(rank, len(volumes), 3) / root[:, None]
         return cls(np.concatenate([uniform, modes]), volumes)
 
     @cached_property

@@ -14,6 +14,7 @@ from efield.adjoint.current import adjoint_currents
 from efield.adjoint.modes import N_MEAN, JointField, TargetModes, left_out
 from efield.forward import solve_potentials
 from efield.model.placement import Placement
+from efield.search.evaluate import functionals_over_yaw
 from efield.search.maxima import turned
 from efield.search.objectives import ModeObjective
 from efield.solve.prepared import BLOCK
@@ -33,8 +34,11 @@ MARGIN = 2.0
 FLOOR = 0.2
 """Errors are relative to the value, or to this share of the largest where the value is smaller."""
 
+POSITIONS = 1024
+"""Scalp positions whose coefficients are held at once."""
+
 GOLDEN = 0.5 * (5**0.5 - 1)
-"""Step of the yaw from one snapshot to the next, in turns: never near an earlier one."""
+"""Step of the yaw from one snapshot to the next, in turns: spreads any number of them evenly."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +86,10 @@ def spread_poses(found, count):
     order = _farthest_first(points, found.grid.center_mm, min(count, len(points)))
     poses = []
     for k in range(count):
-        i = usable[order[k % len(order)]]
+        again, place = divmod(k, len(order))
+        i = usable[order[place]]
         angles = np.flatnonzero(found.feasible[i])
-        j = angles[int((k * GOLDEN) % 1.0 * len(angles))]
+        j = angles[int((place + again) * GOLDEN % 1.0 * len(angles))]
         poses.append(turned(found.poses[i], found.yaw_deg[j]))
     return np.stack(poses)
 
@@ -127,7 +132,7 @@ def choose_modes(measure, snapshots, volumes):
     return TargetModes.of(snapshots, volumes, rank), worst
 
 
-def build_operator(run, found, exterior):
+def build_operator(run, found):
     """The operator over the region of a grid search.
 
     Parameters
@@ -135,7 +140,6 @@ def build_operator(run, found, exterior):
     run : Run
     found : Found
         Grid search of the mean field.
-    exterior : callable (currents) -> SplineField
 
     Returns
     -------
@@ -152,13 +156,57 @@ def build_operator(run, found, exterior):
     if len(modes.fields) > N_MEAN:
         currents = adjoint_currents(run.prepared, elements, modes.weights[N_MEAN:], rtol=RTOL)
         run.clock.report("modes", 0.5)
-        field = JointField((field, exterior(currents)))
+        field = JointField((field, found.exterior.of(currents)[1]))
     run.clock.report("modes", 0.8)
     goal = ModeObjective(measure, modes, measure.is_smooth(fields[0], volumes))
     exact = _values(measure, fields[count:], volumes)
     again = [goal.of_functionals(c) for c in field.functionals(run.coil, poses[count:], run.didt)]
     worst = max(worst, relative_errors(np.array(again), exact).max())
     return TargetOperator(field, goal, count, UNSEEN, float(worst))
+
+
+def grid_values(run, found):
+    """The objective at every placement of a grid.
+
+    Parameters
+    ----------
+    run : Run
+    found : Found
+        With its operator; its functionals are the mean field's.
+
+    Returns
+    -------
+    values : (n, n_yaw) array
+        -inf where not feasible.
+    yaw_error : float
+        Of the modes beside the mean field, see :func:`functionals_over_yaw`.
+    """
+    values, worst = np.full(found.feasible.shape, -np.inf), 0.0
+    for start in range(0, len(found.poses), POSITIONS):
+        part = slice(start, start + POSITIONS)
+        feasible, coefficients = found.feasible[part], found.functionals[part]
+        if found.field.n_functionals > N_MEAN:
+            beside, error = functionals_over_yaw(
+                found.field.parts[1],
+                run.coil,
+                found.poses[part],
+                found.yaw_deg,
+                run.constraints.distance_mm,
+                run.didt,
+                progress=lambda _: None,
+            )
+            coefficients = np.concatenate([coefficients, beside], axis=-1)
+            worst = max(worst, error)
+        values[part][feasible] = found.goal.of_functionals(coefficients[feasible])
+        run.clock.report("modes", 0.8 + 0.2 * min(1.0, (start + POSITIONS) / len(found.poses)))
+    return values, worst
+
+
+def every_nth(n_yaw, step_deg):
+    """Slice of a round of yaw angles that goes round evenly in steps up to `step_deg`."""
+    strides = [n for n in range(1, n_yaw + 1) if n_yaw % n == 0 and n * 360.0 / n_yaw <= step_deg + 1e-9]
+    stride = max(strides, default=1)
+    return slice(stride - 1, None, stride)
 
 
 def relative_errors(values, exact):

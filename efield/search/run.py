@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from efield.adjoint.exterior import fit_harmonic
+from efield.adjoint.exterior import FitLayout
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
@@ -16,7 +16,7 @@ from efield.search.candidates import ScalpGrid, scalp_grid
 from efield.search.constraints import CONTACT_MM, clearance_mm, feasible_grid
 from efield.search.evaluate import TRUSTED, functionals_over_yaw
 from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, ranked, turned
-from efield.search.operator import build_operator, relative_errors
+from efield.search.operator import build_operator, every_nth, grid_values, relative_errors
 from efield.search.polish import ScalpChart, polish
 from efield.solve.prepared import BLOCK
 from efield.units import to_mm
@@ -49,6 +49,7 @@ class Found:
     field : SplineField or JointField
     goal : Objective or ModeObjective
         What `field`'s functionals are worth.
+    exterior : Exterior
     model : HarmonicField
         Exterior model of the mean field.
     yaw_error : float
@@ -64,6 +65,7 @@ class Found:
     feasible: np.ndarray
     field: object
     goal: object
+    exterior: object
     model: object
     yaw_error: float
     operator: object = None
@@ -81,6 +83,38 @@ class Found:
         if self.yaw_error <= TRUSTED:
             return "carry its error beside the mean field, which was summed directly"
         return "carry the model's error: this coil has no yaw expansion to sum directly"
+
+
+@dataclass(frozen=True, eq=False)
+class Exterior:
+    """Exterior models and splines over one grid, for any functionals.
+
+    Attributes
+    ----------
+    layout : FitLayout
+    extent : CoilExtent
+    poses : (n, 4, 4) array
+    spacing_mm : float
+    """
+
+    layout: FitLayout
+    extent: CoilExtent
+    poses: np.ndarray
+    spacing_mm: float
+
+    @classmethod
+    def over(cls, run, grid, poses):
+        """For the coil of a run at the poses of a grid."""
+        extent, distance = CoilExtent.of(run.coil), run.constraints.distance_mm
+        height = distance - to_mm(extent.high)
+        layout = FitLayout.over(run.head.scalp, grid.center_mm, grid.radius_mm, check_height_mm=height)
+        return cls(layout, extent, poses, SPACING_MM[closeness(extent, distance)])
+
+    def of(self, currents):
+        """Harmonic model of some currents and its spline."""
+        model = self.layout.fit(currents)
+        centres, axes = self.poses[:, :3, 3], self.poses[:, :3, 2]
+        return model, SplineField.over(model, self.extent, centres, axes, spacing_mm=self.spacing_mm)
 
 
 class Run:
@@ -108,7 +142,8 @@ class Run:
         grid = scalp_grid(self.head.scalp, center, radius_mm, self.search.spacing_mm)
         poses, yaw_deg = grid.base_poses(limits.distance_mm), self.search.yaw_deg
         with self.clock.stage("exterior"):
-            model, field = self.exterior(grid, poses, self.currents)
+            exterior = Exterior.over(self, grid, poses)
+            model, field = exterior.of(self.currents)
         with self.clock.stage("search"):
             feasible = feasible_grid(self.head, self.coil, poses, yaw_deg, limits)
             if not feasible.any():
@@ -136,23 +171,9 @@ class Run:
             feasible=feasible,
             field=field,
             goal=self.goal,
+            exterior=exterior,
             model=model,
             yaw_error=yaw_error,
-        )
-
-    def exterior(self, grid, poses, currents):
-        """Exterior model of some currents over a grid, and its spline."""
-        extent, distance = CoilExtent.of(self.coil), self.constraints.distance_mm
-        model = fit_harmonic(
-            currents,
-            self.head.scalp,
-            grid.center_mm,
-            grid.radius_mm,
-            check_height_mm=distance - to_mm(extent.high),
-        )
-        spacing = SPACING_MM[closeness(extent, distance)]
-        return model, SplineField.over(
-            model, extent, poses[:, :3, 3], poses[:, :3, 2], spacing_mm=spacing
         )
 
     def on_elements(self, found):
@@ -160,35 +181,19 @@ class Run:
         if self.goal.exact:
             return found
         with self.clock.stage("modes"):
-            operator = build_operator(
-                self, found, lambda currents: self.exterior(found.grid, found.poses, currents)[1]
+            operator = build_operator(self, found)
+            every = every_nth(len(found.yaw_deg), self.goal.measure.yaw_step_deg)
+            found = replace(
+                found,
+                yaw_deg=found.yaw_deg[every],
+                functionals=found.functionals[:, every],
+                feasible=found.feasible[:, every],
+                field=operator.field,
+                goal=operator.goal,
+                operator=operator,
             )
-            coarse = _coarser(self.search.yaw_step_deg, len(found.yaw_deg), self.goal.measure.yaw_step_deg)
-            yaw_deg, feasible = found.yaw_deg[coarse], found.feasible[:, coarse]
-            coefficients = found.functionals[:, coarse]
-            if operator.field is not found.field:
-                beside, yaw_error = functionals_over_yaw(
-                    operator.field.parts[1],
-                    self.coil,
-                    found.poses,
-                    yaw_deg,
-                    self.constraints.distance_mm,
-                    self.didt,
-                    progress=lambda fraction: self.clock.report("modes", 0.8 + 0.1 * fraction),
-                )
-                coefficients = np.concatenate([coefficients, beside], axis=-1)
-            values = np.full(feasible.shape, -np.inf)
-            values[feasible] = operator.goal.of_functionals(coefficients[feasible])
-        return replace(
-            found,
-            yaw_deg=yaw_deg,
-            values=values,
-            feasible=feasible,
-            field=operator.field,
-            goal=operator.goal,
-            yaw_error=max(found.yaw_error, yaw_error) if operator.field is not found.field else found.yaw_error,
-            operator=operator,
-        )
+            values, yaw_error = grid_values(self, found)
+        return replace(found, values=values, yaw_error=max(found.yaw_error, yaw_error))
 
     def grid_placements(self, found, count):
         """(pose, search value) of the best distinct grid placements."""
@@ -276,9 +281,3 @@ def judged_operator(operator, best):
     return replace(
         operator, n_unseen=operator.n_unseen + len(best), worst=max(operator.worst, float(errors.max()))
     )
-
-
-def _coarser(step_deg, n_yaw, wanted_deg):
-    """Every how-many-th yaw angle gives a step up to the wanted one and goes round evenly."""
-    stride = max([s for s in range(1, n_yaw + 1) if n_yaw % s == 0 and s * step_deg <= wanted_deg], default=1)
-    return slice(stride - 1, None, stride)
