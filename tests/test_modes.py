@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from small_heads import QUICK, TARGET_MM, few_dipoles, mni_small, sphere
 
-from efield.adjoint.current import adjoint_currents
 from efield.adjoint.modes import JointField, TargetModes, left_out
 from efield.errors import SearchError, TargetError
 from efield.forward import simulate
@@ -141,9 +140,7 @@ def explored(prepared, coil, target, objective, search):
     """A run and its grid search, as optimize_coil makes them."""
     goal = make_objective(objective)
     region = target.resolve(prepared.head)
-    weights = goal.weights(region.volumes_mm3 * 1e-9)
-    currents = adjoint_currents(prepared, region.elements, weights)
-    run = Run(prepared, coil, region, goal, search, Constraints(), 1e6, currents, Clock(None))
+    run = Run(prepared, coil, region, goal, search, Constraints(), 1e6, Clock(None))
     return run, run.explore()
 
 

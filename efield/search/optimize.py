@@ -4,20 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from efield.adjoint.current import adjoint_currents
 from efield.errors import SearchError
-from efield.forward import check_didt
-from efield.model.coils import load_coil
-from efield.model.heads import load_head
-from efield.model.target import as_target
 from efield.results.outputs import check_output
+from efield.search.avoid import resolve_avoid
 from efield.search.candidates import Search
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
 from efield.search.objectives import make_objective
 from efield.search.report import make_result
-from efield.search.run import Run, judged_operator
-from efield.solve.prepared import PreparedHead, prepare
+from efield.search.run import judged_operator, start_run
 
 JUDGED = 10
 """Placements that are solved forward at least, so that few asked for do not change the best."""
@@ -64,8 +59,10 @@ def optimize_coil(
         For "directional".
     search : Search, optional
     constraints : Constraints, optional
-    avoid, robust : None
-        Reserved for off-target limits and placement noise; not available in this version.
+    avoid : Avoid or sequence of Avoid, optional
+        Regions whose field is limited, or weighed against the objective.
+    robust : None
+        Reserved for placement noise; not available in this version.
     didt : float
         Rate of change of the coil current, A/s; values scale with it.
     element_order : {1}
@@ -89,31 +86,25 @@ def optimize_coil(
     """
     if out_dir is not None:
         check_output(out_dir)
-    for name, value in (("avoid", avoid), ("robust", robust)):
-        if value is not None:
-            raise SearchError(f"{name} is not available in this version of efield; leave it out")
+    if robust is not None:
+        raise SearchError("robust is not available in this version of efield; leave it out")
     goal = make_objective(objective, direction)
     search, constraints = search or Search(), constraints or Constraints()
     if not isinstance(n_best, int | np.integer) or n_best < 1:
         raise SearchError(f"n_best must be a whole number of at least 1, not {n_best!r}")
-    didt = check_didt(didt)
-    if didt == 0:
-        raise SearchError("didt must not be 0: every placement would have the value 0")
     clock = Clock(progress)
-    with clock.stage("load"):
-        coil = load_coil(coil)
-        if not isinstance(head, PreparedHead):
-            head = load_head(head)
-        model = getattr(head, "head", head)
-        region = as_target(target).resolve(model)
-        goal = goal.on_target(model, region)
-    with clock.stage("setup"):
-        prepared = prepare(head, element_order=element_order)
-    volumes = region.volumes_mm3 * 1e-9
-    with clock.stage("adjoint"):
-        currents = adjoint_currents(prepared, region.elements, goal.weights(volumes))
-
-    run = Run(prepared, coil, region, goal, search, constraints, didt, currents, clock)
+    run = start_run(
+        head,
+        coil,
+        target,
+        goal,
+        search=search,
+        constraints=constraints,
+        didt=didt,
+        clock=clock,
+        element_order=element_order,
+        avoided=lambda model, region: resolve_avoid(avoid, model, region),
+    )
     found = run.explore()
     count = max(n_best, JUDGED)
     with clock.stage("refine"):
