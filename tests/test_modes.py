@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_heads import QUICK, TARGET_MM, few_dipoles, mni_small, sphere
 
-from efield.adjoint.modes import JointField, TargetModes, left_out
+from efield.adjoint.modes import JointField, LeftOut, TargetModes
 from efield.errors import SearchError, TargetError
 from efield.forward import simulate
 from efield.frames import pose_from_yaw
@@ -62,7 +62,7 @@ def test_enough_modes_give_every_element():
 @pytest.mark.parametrize("rank", [1, 3, 6])
 def test_left_out_is_a_projection_on_the_modes_of_the_others(rank):
     noisy = SNAPSHOTS + 0.3 * RNG.normal(size=SNAPSHOTS.shape)
-    again = left_out(noisy, VOLUMES, rank)
+    again = LeftOut(noisy, VOLUMES).fields(rank)
     for k in (0, 5, 8):
         modes = TargetModes.of(np.delete(noisy, k, axis=0), VOLUMES, rank)
         coefficients = [inner(mode, noisy[k]) for mode in modes.fields]

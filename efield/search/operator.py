@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efield.adjoint.current import adjoint_currents
-from efield.adjoint.modes import N_MEAN, JointField, TargetModes, left_out
+from efield.adjoint.modes import N_MEAN, JointField, LeftOut, TargetModes
 from efield.forward import solve_potentials
 from efield.model.placement import Placement
 from efield.search.avoid import GuardedObjective
@@ -124,9 +124,9 @@ def choose_modes(measure, snapshots, volumes):
     modes : TargetModes
     worst : float
     """
-    exact = _values(measure, snapshots, volumes)
+    exact, left_out = _values(measure, snapshots, volumes), LeftOut(snapshots, volumes)
     for rank in range(RANK_STEP, max(len(snapshots), RANK_STEP + 1), RANK_STEP):
-        again = _values(measure, left_out(snapshots, volumes, rank), volumes)
+        again = _values(measure, left_out.fields(rank), volumes)
         worst = relative_errors(again, exact).max()
         if worst <= measure.tolerance:
             break
