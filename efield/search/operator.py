@@ -35,6 +35,9 @@ MARGIN = 2.0
 FLOOR = 0.2
 """Errors are relative to the value, or to this share of the largest where the value is smaller."""
 
+AT_ONCE = 15
+"""Modes whose adjoints are solved and held at once: a block of the solver, whole passes of the kernels."""
+
 POSITIONS = 1024
 """Scalp positions whose coefficients are held at once."""
 
@@ -163,7 +166,6 @@ def build_operator(run, found):
         strict=True,
     )
     field = _joint_field(run, found, measured, modes)
-    run.clock.report("modes", 0.8)
     goals = [
         ModeObjective(m.measure, own, m.measure.is_smooth(e[0], m.volumes))
         for m, own, e in zip(measured, modes, fields, strict=True)
@@ -199,7 +201,7 @@ def _measured(run):
 
 
 def _joint_field(run, found, measured, modes):
-    """The mean field's exterior field, followed by that of every other mode."""
+    """The mean field's exterior field, followed by those of all other modes."""
     new = [own.weights[m.known :] for m, own in zip(measured, modes, strict=True)]
     if not sum(map(len, new)):
         return found.field
@@ -209,9 +211,12 @@ def _joint_field(run, found, measured, modes):
         weights[row : row + len(block), column : column + block.shape[1]] = block
         row, column = row + len(block), column + block.shape[1]
     elements = np.concatenate([m.elements for m in measured])
-    currents = adjoint_currents(run.prepared, elements, weights, rtol=RTOL)
-    run.clock.report("modes", 0.5)
-    return JointField((found.field, found.exterior.of(currents)[1]))
+    parts = [found.field]
+    for start in range(0, len(weights), AT_ONCE):
+        currents = adjoint_currents(run.prepared, elements, weights[start : start + AT_ONCE], rtol=RTOL)
+        parts.append(found.exterior.of(currents)[1])
+        run.clock.report("modes", 0.4 + 0.4 * min(1.0, (start + AT_ONCE) / len(weights)))
+    return JointField(tuple(parts))
 
 
 def _joint_goal(run, goals, sizes, worst):
@@ -277,7 +282,7 @@ def grid_values(run, found):
         feasible, coefficients = found.feasible[part], found.functionals[part]
         if isinstance(found.field, JointField):
             beside, error = functionals_over_yaw(
-                found.field.parts[1],
+                JointField(found.field.parts[1:]),
                 run.coil,
                 found.poses[part],
                 found.yaw_deg,

@@ -126,7 +126,10 @@ def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, all
     start = np.array([0.0, 0.0, yaw * ANGLE_SCALE_MM])
     span = np.array([reach_mm, reach_mm, yaw_reach * ANGLE_SCALE_MM])
     bounds = list(zip(start - span, start + span, strict=True))
-    scale = 1.0
+    try:
+        scale = max(abs(float(objective.of_functionals(at(start)[2]))), 1e-300)
+    except SearchError:  # the start itself lies beyond the scalp or the prepared field
+        return None, -np.inf
 
     def probe(x):
         try:
@@ -141,7 +144,6 @@ def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, all
             return BEYOND, np.zeros(3)
         return -seen.value(pose, point, functionals) / scale, -objective.slope(functionals) @ slopes / scale
 
-    scale = max(abs(probe(start)), 1e-300)
     if not objective.smooth:
         simplex = start + np.concatenate([np.zeros((1, 3)), np.diag(SIMPLEX * span)])
         options = {"initial_simplex": simplex, "maxfev": MAX_PROBES, "xatol": 0.02, "fatol": 1e-5}
