@@ -286,7 +286,6 @@ def grid_values(run, found):
                 run.coil,
                 found.poses[part],
                 found.yaw_deg,
-                run.constraints.distance_mm,
                 run.didt,
                 progress=lambda _: None,
             )
