@@ -27,8 +27,9 @@ from efield.search.candidates import Search, scalp_grid, yaw_rotations
 from efield.search.constraints import Constraints, feasible_grid
 from efield.search.evaluate import functionals_at_yaw, functionals_over_yaw
 from efield.search.objectives import make_objective
-from efield.search.optimize import EXTERIOR_TRUSTED, optimize_coil
+from efield.search.optimize import optimize_coil
 from efield.search.polish import ScalpChart, polish
+from efield.search.run import EXTERIOR_TRUSTED
 from efield.solve.multigrid import Multigrid
 from efield.solve.prepared import BLOCK, prepare
 from efield.units import to_mm
