@@ -23,6 +23,7 @@ from results_fake import (
 from test_metrics import block_head
 
 from efield.errors import FormatError, OutputError
+from efield.frames import direction_words
 from efield.model.coil import Coil
 from efield.results import (
     Candidates,
@@ -38,7 +39,7 @@ from efield.results import store as store_module
 from efield.results.picture import picture_axes, scalp_figure
 from efield.results.plain import dumps, plain
 from efield.results.schema import KINDS
-from efield.results.words import direction_words, objective_words
+from efield.results.words import objective_words
 
 RESULTS = {"efield.optimize/1": fake_optimize_result, "efield.simulate/1": fake_simulate_result}
 

@@ -2,7 +2,8 @@
 
 import click
 
-from efield.results.words import didt_words, direction_words, objective_words
+from efield.frames import direction_words
+from efield.results.words import didt_words, objective_words
 
 _LABEL_WIDTH = 26
 

@@ -1,0 +1,203 @@
+"""SimNIBS sessions (``.mat``) and the log of its optimization.
+
+A SESSION holds lists of coil positions (TMSLIST); each position has ``matsimnibs``, ``didt`` in A/s, a name
+and a date. Read with SciPy, which runs nothing that a file contains.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from efield.errors import FormatError
+from efield.io.atomic import atomic_path
+from efield.io.navigation.records import PoseRecord, SessionRecord, Skipped
+from efield.io.navigation.words import CONVENTION, pose_words
+
+BEST = "Best coil position"
+"""The line after which SimNIBS's optimization logs its optimum."""
+
+
+def read_session(path):
+    """Read the coil positions of a SESSION or TMSLIST ``.mat``.
+
+    Returns
+    -------
+    SessionRecord
+
+    Raises
+    ------
+    FormatError
+        Not a MATLAB file of version 4 to 7, or without coil positions.
+    """
+    poses, skipped = [], []
+    for i, simulation in enumerate(_lists(path, _load(path))):
+        for j, position in enumerate(_as_list(simulation.get("pos"))):
+            where = f"poslist {i + 1}, pos {j + 1}"
+            if not isinstance(position, dict):
+                raise FormatError(f"{path}, {where}: is no structure")
+            record = _position(path, where, position, len(poses) + len(skipped) + 1)
+            (poses if isinstance(record, PoseRecord) else skipped).append(record)
+    return SessionRecord("simnibs", tuple(poses), (), tuple(skipped))
+
+
+def _load(path):
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(path, simplify_cells=True)
+    except NotImplementedError as error:
+        raise FormatError(f"{path}: a MATLAB 7.3 file; save it with -v7") from error
+    except OSError as error:
+        raise FormatError(f"cannot read {path}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise FormatError(f"{path}: claims to hold more than memory; it is damaged") from error
+    except Exception as error:  # SciPy raises many kinds on a damaged file
+        raise FormatError(f"{path}: no MATLAB file, damaged or truncated: {error}") from error
+
+
+def _lists(path, body):
+    """The TMSLIST structures of a file."""
+    kind = body.get("type")
+    if kind == "TMSLIST" or ("pos" in body and "poslist" not in body):
+        return [body]
+    if "poslist" not in body:
+        raise FormatError(
+            f"{path}: type {str(kind)[:30]!r} holds no coil positions (no key poslist or pos); an "
+            "optimization of SimNIBS writes its optimum into its log (simnibs_simulation_*.log): read that"
+        )
+    lists = [
+        one for one in _as_list(body["poslist"]) if isinstance(one, dict) and one.get("type") == "TMSLIST"
+    ]
+    if not lists:
+        raise FormatError(f"{path}: poslist holds no TMSLIST; this is no TMS simulation")
+    return lists
+
+
+def _as_list(value):
+    """The items of a cell or structure array that SciPy may have simplified to one item."""
+    if value is None or (isinstance(value, np.ndarray) and value.size == 0):
+        return []
+    return (
+        list(value.ravel())
+        if isinstance(value, np.ndarray)
+        else value
+        if isinstance(value, list)
+        else [value]
+    )
+
+
+def _position(path, where, position, i):
+    name = _text(position.get("name")).strip() or f"position {i}"
+    try:
+        pose = np.asarray(position.get("matsimnibs", []), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise FormatError(f"{path}, {where}: matsimnibs is no array of numbers") from None
+    if pose.size == 0:
+        return Skipped(
+            name, where, "given by centre and pos_ydir; SimNIBS turns that into a pose when it runs"
+        )
+    if pose.shape != (4, 4):
+        raise FormatError(f"{path}, {where}: matsimnibs has shape {pose.shape}, not (4, 4)")
+    return PoseRecord(pose, name, where, didt=_didt(path, where, position.get("didt")))
+
+
+def _didt(path, where, value):
+    try:
+        didt = float(np.asarray(value, dtype=np.float64).item())
+    except (TypeError, ValueError):
+        return None  # empty: the file does not say
+    if not np.isfinite(didt):
+        raise FormatError(f"{path}, {where}: didt is {didt}, not a finite number of A/s")
+    return didt
+
+
+def _text(value):
+    return value if isinstance(value, str) else ""
+
+
+def write_session(path, records, *, head=None, coil=None, out=None):
+    """Write a SESSION that SimNIBS runs, atomically.
+
+    Parameters
+    ----------
+    path : path-like
+    records : sequence of PoseRecord
+        Where a record states no dI/dt, SimNIBS takes its own 1 A/us.
+    head, coil, out : path-like or None
+        Head mesh, coil file and result folder, for SimNIBS; empty where not given.
+    """
+    from scipy.io import savemat
+
+    positions = np.empty(len(records), dtype=[(key, "O") for key in _POSITION])
+    for i, record in enumerate(records):
+        positions[i] = tuple({**_POSITION, **_written(record)}.values())
+    poslist = np.empty((1, 1), dtype="O")
+    poslist[0, 0] = {"type": "TMSLIST", "name": "", "fnamecoil": _path(coil), "suppl": "", "pos": positions}
+    body = {
+        "type": "SESSION",
+        "comment": CONVENTION,
+        "fnamehead": _path(head),
+        "pathfem": _path(out),
+        "fields": "eE",
+        "open_in_gmsh": False,
+        "poslist": poslist,
+    }
+    with atomic_path(path) as temporary:
+        savemat(temporary, body, appendmat=False)
+
+
+_POSITION = {
+    **{
+        "type": "POSITION",
+        "name": "",
+        "date": "",
+        "istrig": False,
+        "matORG": "",
+        "orient": "",
+        "matsimnibs": "",
+    },
+    **{"didt": 1e6, "fnamefem": "", "centre": "", "pos_ydir": "", "distance": ""},
+}
+
+
+def _written(record):
+    return {
+        "name": record.name,
+        "date": "" if record.recorded_at is None else record.recorded_at.isoformat(),
+        "orient": pose_words(record.matsimnibs),
+        "matsimnibs": np.asarray(record.matsimnibs, dtype=np.float64),
+        "didt": "" if record.didt is None else float(record.didt),
+    }
+
+
+def _path(value):
+    return "" if value is None else str(Path(value))
+
+
+def read_log(path, text):
+    """The optimum that an optimization of SimNIBS wrote into its log.
+
+    Returns
+    -------
+    SessionRecord
+        With the last optimum of the file.
+
+    Raises
+    ------
+    FormatError
+        No 4 x 4 matrix follows the heading.
+    """
+    after = text.rpartition(BEST)[2]
+    found = re.match(r"\s*=*\s*\[(\[[^][]*\]\s*){4}\]", after)
+    if not found:
+        raise FormatError(f"{path}: no 4 x 4 matrix follows the last {BEST!r}; was the log cut short?")
+    rows = re.findall(r"\[([^][]+)\]", found.group())
+    try:
+        pose = np.array([[float(word) for word in row.replace(",", " ").split()] for row in rows])
+    except ValueError as error:
+        raise FormatError(f"{path}: the optimum is no matrix of numbers: {error}") from None
+    if pose.shape != (4, 4):
+        raise FormatError(f"{path}: the optimum has shape {pose.shape}, not (4, 4)")
+    line = text[: len(text) - len(after)].count("\n") + 1
+    return SessionRecord("simnibs", (PoseRecord(pose, "optimum", f"line {line}"),))
