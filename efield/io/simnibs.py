@@ -157,7 +157,7 @@ _POSITION = {
         "orient": "",
         "matsimnibs": "",
     },
-    **{"didt": 1e6, "fnamefem": "", "centre": "", "pos_ydir": "", "distance": ""},
+    **{"didt": "", "fnamefem": "", "centre": "", "pos_ydir": "", "distance": ""},
 }
 
 

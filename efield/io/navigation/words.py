@@ -5,8 +5,8 @@ import numpy as np
 from efield.frames import direction_words
 
 CONVENTION = (
-    "Coil axes as in SimNIBS matsimnibs: z points into the head, y is pos_ydir, which efield calls the side "
-    "of the handle; SimNIBS's own figure-8 coils, NaviNIBS and InVesalius have the handle on the -y side. With "
+    "Coil axes as in SimNIBS matsimnibs: z points into the head, y is pos_ydir, which efield calls the "
+    "handle side; SimNIBS's own figure-8 coils, NaviNIBS and InVesalius have the handle on the -y side. With "
     "efield's built-in coils and a positive dI/dt the current under the coil's centre runs along -y and the "
     "induced E along +y. Compare with the coil before use."
 )
