@@ -25,6 +25,7 @@ _LAZY = {
     "Target": "efield.model.target",
     "TetMesh": "efield.model.mesh",
     "load_coil": "efield.model.coils",
+    "load_field": "efield.results.fieldfile",
     "load_head": "efield.model.heads",
     "load_placements": "efield.model.session",
     "optimize_coil": "efield.search.optimize",

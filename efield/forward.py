@@ -59,11 +59,13 @@ class Field(FieldsOnlyPickle):
             region = region.resolve(self.head)
         return field_metrics(self.head, self.magnitude, getattr(region, "elements", region))
 
-    def save(self, path):
-        """Write the field for ParaView (``.vtu``) or Gmsh and SimNIBS (``.msh``)."""
+    def save(self, path, **options):
+        """Write the field by its suffix: ``.vtu``, ``.msh``, ``.nii.gz`` with ``image=``, ``.gii`` with
+        ``surface=``, ``.csv``; see :func:`efield.io.fields.write_field`.
+        """
         from efield.io.fields import write_field
 
-        write_field(path, self.head, self.E)
+        write_field(path, self.head, self.E, **options)
 
 
 def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_RTOL, progress=None):

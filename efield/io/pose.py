@@ -11,6 +11,7 @@ import numpy as np
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
+from efield.io.navigation.words import CONVENTION, pose_words
 
 POSE_FORMATS = ("json", "txt", "csv", "npy")
 
@@ -51,7 +52,8 @@ def write_pose(path, matsimnibs, *, format=None):
         if name == "npy":
             np.save(file, np.asarray(matsimnibs, dtype=np.float64), allow_pickle=False)
         elif name == "txt":
-            header = "matsimnibs: coil to head, columns x y z centre, z into the head; mm"
+            header = "matsimnibs: coil to head, columns x y z centre, z into the head; mm. "
+            header += f"{pose_words(matsimnibs)}. {CONVENTION}"
             np.savetxt(file, matsimnibs, fmt="%.17g", header=header)
         else:
             raise FormatError(f"unknown pose format {name!r} for {path}; known: txt, npy")

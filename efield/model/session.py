@@ -10,7 +10,7 @@ import numpy as np
 
 from efield.errors import PlacementError
 from efield.frames import ROUNDING, nearest_rigid
-from efield.io.navigation import read_session, write_session
+from efield.io.navigation.files import read_session, write_session
 from efield.io.navigation.records import PoseRecord
 from efield.model.placement import Placement
 
