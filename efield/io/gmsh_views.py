@@ -190,7 +190,7 @@ def write_view_options(path, *, tags, fields, merge=()):
     lines = [
         "// Written by efield.",
         "Mesh.SurfaceFaces = 0; Mesh.SurfaceEdges = 0; Mesh.VolumeFaces = 0; Mesh.VolumeEdges = 0;",
-        "Hide {:};",
+        "Hide {:}",
         f"Show {{ Volume{{{', '.join(str(int(tag)) for tag in tags)}}}; }}",
     ]
     for i, _ in enumerate(fields):
