@@ -9,6 +9,7 @@ from efield.errors import EfieldError, PlacementError
 from efield.fem.source import dadt, dipoles_in_head
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.coils import load_coil
+from efield.model.heads import load_head
 from efield.model.placement import Placement
 from efield.solve.prepared import BLOCK, prepare
 from efield.units import to_mm
@@ -29,8 +30,8 @@ class Field(FieldsOnlyPickle):
     placement : Placement
     didt : float, A/s
     coil_name : str
-    residual : float
-        True relative residual of the linear solve.
+    residual : float or None
+        True relative residual of the linear solve; None for a field of another program.
     """
 
     head: object = field(repr=False)
@@ -68,7 +69,9 @@ class Field(FieldsOnlyPickle):
         write_field(path, self.head, self.E, **options)
 
 
-def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_RTOL, progress=None):
+def simulate(
+    head, coil, placements, *, didt=1e6, element_order=1, solver="efield", rtol=DEFAULT_RTOL, progress=None
+):
     """Solve for the electric field a coil induces.
 
     Parameters
@@ -79,6 +82,8 @@ def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_
     didt : float
         Rate of change of the coil current, A/s.
     element_order : {1}
+    solver : {"efield", "simnibs"}
+        "simnibs" runs the same placements through SimNIBS, where that is installed, for comparison.
     rtol : float
         Relative residual of the linear solves.
     progress : callable, optional
@@ -95,6 +100,8 @@ def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_
     ConvergenceError
         The solver stalled.
     """
+    if solver != "efield":
+        return _simulate_elsewhere(solver, head, load_coil(coil), placements, check_didt(didt))
     prepared = prepare(head, element_order=element_order)
     coil = load_coil(coil)
     didt = check_didt(didt)
@@ -106,6 +113,22 @@ def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_
         if progress is not None:
             progress("forward", len(fields) / len(poses))
     return fields[0] if single else tuple(fields)
+
+
+def _simulate_elsewhere(solver, head, coil, placements, didt):
+    """Fields of placements by another program; their `residual` is None."""
+    if solver != "simnibs":
+        raise EfieldError(f"unknown solver {solver!r}; known: 'efield', 'simnibs'")
+    from efield.solve.simnibs import simnibs_fields
+
+    head = load_head(getattr(head, "head", head))
+    poses, single = _as_placements(placements)
+    solved = simnibs_fields(head, coil, [one.matsimnibs for one in poses], didt)
+    fields = tuple(
+        Field(head, read_only(e_field), one, didt, coil.name, None)
+        for e_field, one in zip(solved, poses, strict=True)
+    )
+    return fields[0] if single else fields
 
 
 def require_outside(head, coil, placement):

@@ -39,6 +39,23 @@ def simulate_summary(result, out=None):
     return "\n\n".join(blocks)
 
 
+def session_summary(result, out=None):
+    """Text for the end of ``efield simulate`` over a session."""
+    source, session, target = result.provenance, result.session, result.target
+    rows = [("placements", f"{session['n_simulated']} of {session['n_placements']} simulated")]
+    reasons = [one["reason"] for one in session["skipped"]]
+    rows += [("skipped", f"{reasons.count(reason)}: {reason}") for reason in dict.fromkeys(reasons)]
+    not_done = [row for row in result.rows if row["target_mean"] is None]
+    rows += [(f"not simulated: {row['name']}", row["status"]) for row in not_done[:5]]
+    means = [row["target_mean"] for row in result.rows if row["target_mean"] is not None]
+    if means:
+        spread = f"{min(means):#.4g} to {max(means):#.4g} V/m at {didt_words(result.didt)}"
+        rows.append(("mean |E| in the target", f"{spread}, {target['name']}"))
+    title = f"Fields of {source['coil']} on {source['head']}, {session['source']}"
+    footer = _footer(out, "the table (session.csv) and JSON")
+    return "\n\n".join([_block(title, rows), _block("Time", _times(result.timings)), footer])
+
+
 def _block(title, rows):
     lines = [f"  {label:<{_LABEL_WIDTH}}{text}".rstrip() for label, text in rows]
     return "\n".join([click.style(title, bold=True), *lines])
