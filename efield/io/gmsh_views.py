@@ -140,15 +140,13 @@ def _text_rows(path, data, offset, what, count, components, mark, header):
     return numbers, table[:, 1:], end
 
 
-def write_coil_geo(path, records, dipoles_mm=None):
-    """Write a ``.geo`` in which Gmsh shows coils: centre, axes and, where given, the dipoles.
+def write_coil_geo(path, records):
+    """Write a ``.geo`` in which Gmsh shows coils: their centres and axes.
 
     Parameters
     ----------
     path : path-like
     records : sequence of objects with ``matsimnibs`` and ``name``
-    dipoles_mm : (n, 3) array or None
-        Dipole positions in the coil's frame.
     """
     lines = ["// Written by efield: coil placements, mm, RAS; z points into the head."]
     for record in records:
@@ -159,11 +157,6 @@ def write_coil_geo(path, records, dipoles_mm=None):
             place, arrow = _numbers(pose[:3, 3]), _numbers(length * ARROW_MM * axis)
             lines.append(f"VP({place}){{{arrow}}};")
         lines += [f'T3({_numbers(pose[:3, 3] + ARROW_MM * pose[:3, 1])}, 0){{"y"}};', "};"]
-        if dipoles_mm is not None:
-            lines.append(f'View "{name}: dipoles"{{')
-            points = np.asarray(dipoles_mm) @ pose[:3, :3].T + pose[:3, 3]
-            lines += [f"SP({_numbers(point)}){{1}};" for point in points]
-            lines.append("};")
     with atomic_path(path) as temporary:
         temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
 

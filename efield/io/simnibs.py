@@ -5,7 +5,6 @@ and a date. Read with SciPy, which runs nothing that a file contains.
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 
@@ -116,16 +115,14 @@ def _text(value):
     return value if isinstance(value, str) else ""
 
 
-def write_session(path, records, *, head=None, coil=None, out=None):
-    """Write a SESSION that SimNIBS runs, atomically.
+def write_session(path, records):
+    """Write a SESSION for SimNIBS, atomically; its head mesh, coil file and result folder stay empty.
 
     Parameters
     ----------
     path : path-like
     records : sequence of PoseRecord
         Where a record states no dI/dt, SimNIBS takes its own 1 A/us.
-    head, coil, out : path-like or None
-        Head mesh, coil file and result folder, for SimNIBS; empty where not given.
     """
     from scipy.io import savemat
 
@@ -133,16 +130,9 @@ def write_session(path, records, *, head=None, coil=None, out=None):
     for i, record in enumerate(records):
         positions[i] = tuple({**_POSITION, **_written(record)}.values())
     poslist = np.empty((1, 1), dtype="O")
-    poslist[0, 0] = {"type": "TMSLIST", "name": "", "fnamecoil": _path(coil), "suppl": "", "pos": positions}
-    body = {
-        "type": "SESSION",
-        "comment": CONVENTION,
-        "fnamehead": _path(head),
-        "pathfem": _path(out),
-        "fields": "eE",
-        "open_in_gmsh": False,
-        "poslist": poslist,
-    }
+    poslist[0, 0] = {"type": "TMSLIST", "name": "", "fnamecoil": "", "suppl": "", "pos": positions}
+    files = {"fnamehead": "", "pathfem": "", "fields": "eE", "open_in_gmsh": False}
+    body = {"type": "SESSION", "comment": CONVENTION, **files, "poslist": poslist}
     with atomic_path(path) as temporary:
         savemat(temporary, body, appendmat=False)
 
@@ -169,10 +159,6 @@ def _written(record):
         "matsimnibs": np.asarray(record.matsimnibs, dtype=np.float64),
         "didt": "" if record.didt is None else float(record.didt),
     }
-
-
-def _path(value):
-    return "" if value is None else str(Path(value))
 
 
 def read_log(path, text):

@@ -42,14 +42,14 @@ def read_session(path, image=None):
     text = decode(path, data).lstrip()
     if text.startswith("<"):
         return _read_xml(path, data)
+    if simnibs.BEST in text:  # before JSON: a line of the log may begin with a bracket
+        return simnibs.read_log(path, text)
     if text.startswith(("{", "[")):
         return _read_json(path, text)
     if text.startswith(invesalius.MAGIC):
         return invesalius.read(path, text)
     if "# Coordinate system:" in text or "# Target Name\t" in text or "# Sample Name\t" in text:
         return brainsight.read(path, text, image)
-    if simnibs.BEST in text:
-        return simnibs.read_log(path, text)
     if table.is_table(text):
         return table.read(path, text)
     return _single(path)
