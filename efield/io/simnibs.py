@@ -1,7 +1,7 @@
 """SimNIBS sessions (``.mat``) and the log of its optimization.
 
 A SESSION holds lists of coil positions (TMSLIST); each position has ``matsimnibs``, ``didt`` in A/s, a name
-and a date. Read with SciPy, which runs nothing that a file contains.
+and a date.
 """
 
 import re
@@ -10,6 +10,7 @@ import numpy as np
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
+from efield.io.matlab import read_mat
 from efield.io.navigation.records import PoseRecord, SessionRecord, Skipped
 from efield.io.navigation.words import CONVENTION, pose_words
 
@@ -17,8 +18,14 @@ BEST = "Best coil position"
 """The line after which SimNIBS's optimization logs its optimum."""
 
 
-def read_session(path):
+def read_session(path, data):
     """Read the coil positions of a SESSION or TMSLIST ``.mat``.
+
+    Parameters
+    ----------
+    path : path-like
+        For messages.
+    data : bytes
 
     Returns
     -------
@@ -27,85 +34,54 @@ def read_session(path):
     Raises
     ------
     FormatError
-        Not a MATLAB file of version 4 to 7, or without coil positions.
+        Not a MATLAB file of version 5 to 7, or without coil positions.
     """
     poses, skipped = [], []
-    for i, simulation in enumerate(_lists(path, _load(path))):
-        for j, position in enumerate(_as_list(simulation.get("pos"))):
+    for i, simulation in enumerate(_lists(path, read_mat(path, data))):
+        for j, position in enumerate(_structures(simulation.get("pos"))):
             where = f"poslist {i + 1}, pos {j + 1}"
-            if not isinstance(position, dict):
-                raise FormatError(f"{path}, {where}: is no structure")
             record = _position(path, where, position, len(poses) + len(skipped) + 1)
             (poses if isinstance(record, PoseRecord) else skipped).append(record)
     return SessionRecord("simnibs", tuple(poses), (), tuple(skipped))
 
 
-def _load(path):
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(path, simplify_cells=True)
-    except NotImplementedError as error:
-        raise FormatError(f"{path}: a MATLAB 7.3 file; save it with -v7") from error
-    except OSError as error:
-        raise FormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise FormatError(f"{path}: claims to hold more than memory; it is damaged") from error
-    except Exception as error:  # SciPy raises many kinds on a damaged file
-        raise FormatError(f"{path}: no MATLAB file, damaged or truncated: {error}") from error
-
-
 def _lists(path, body):
     """The TMSLIST structures of a file."""
-    kind = body.get("type")
+    kind = _text(body.get("type"))
     if kind == "TMSLIST" or ("pos" in body and "poslist" not in body):
         return [body]
     if "poslist" not in body:
         raise FormatError(
-            f"{path}: type {str(kind)[:30]!r} holds no coil positions (no key poslist or pos); an "
-            "optimization of SimNIBS writes its optimum into its log (simnibs_simulation_*.log): read that"
+            f"{path}: type {kind[:30]!r} holds no coil positions (no key poslist or pos); an optimization of "
+            "SimNIBS writes its optimum into its log (simnibs_simulation_*.log): read that"
         )
-    lists = [
-        one for one in _as_list(body["poslist"]) if isinstance(one, dict) and one.get("type") == "TMSLIST"
-    ]
+    lists = [one for one in _structures(body["poslist"]) if one.get("type") == "TMSLIST"]
     if not lists:
         raise FormatError(f"{path}: poslist holds no TMSLIST; this is no TMS simulation")
     return lists
 
 
-def _as_list(value):
-    """The items of a cell or structure array that SciPy may have simplified to one item."""
-    if value is None or (isinstance(value, np.ndarray) and value.size == 0):
-        return []
-    return (
-        list(value.ravel())
-        if isinstance(value, np.ndarray)
-        else value
-        if isinstance(value, list)
-        else [value]
-    )
+def _structures(value):
+    """Every structure in a structure array, or in a cell of them."""
+    if isinstance(value, dict):
+        return [value]
+    return [one for item in value for one in _structures(item)] if isinstance(value, list) else []
 
 
 def _position(path, where, position, i):
     name = _text(position.get("name")).strip() or f"position {i}"
-    try:
-        pose = np.asarray(position.get("matsimnibs", []), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise FormatError(f"{path}, {where}: matsimnibs is no array of numbers") from None
-    if pose.size == 0:
-        return Skipped(
-            name, where, "given by centre and pos_ydir; SimNIBS turns that into a pose when it runs"
-        )
+    pose = position.get("matsimnibs")
+    if not isinstance(pose, np.ndarray) or pose.size == 0:
+        return Skipped(name, where, "given by centre and pos_ydir, from which only SimNIBS makes a pose")
     if pose.shape != (4, 4):
         raise FormatError(f"{path}, {where}: matsimnibs has shape {pose.shape}, not (4, 4)")
     return PoseRecord(pose, name, where, didt=_didt(path, where, position.get("didt")))
 
 
 def _didt(path, where, value):
-    try:
-        didt = float(np.asarray(value, dtype=np.float64).item())
-    except (TypeError, ValueError):
+    if not isinstance(value, np.ndarray) or value.size != 1:
         return None  # empty: the file does not say
+    didt = float(value.item())
     if not np.isfinite(didt):
         raise FormatError(f"{path}, {where}: didt is {didt}, not a finite number of A/s")
     return didt

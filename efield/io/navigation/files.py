@@ -36,7 +36,7 @@ def read_session(path, image=None):
     path = Path(path)
     data = read_bytes(path)
     if data.startswith(b"MATLAB ") or path.suffix.lower() == ".mat":
-        return simnibs.read_session(path)
+        return simnibs.read_session(path, data)
     if data.startswith(b"\x93NUMPY"):
         return _single(path)
     text = decode(path, data).lstrip()
