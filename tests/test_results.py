@@ -18,6 +18,7 @@ from results_fake import (
     fake_optimize_result,
     fake_placement,
     fake_provenance,
+    fake_session_result,
     fake_simulate_result,
 )
 from test_metrics import block_head
@@ -41,7 +42,11 @@ from efield.results.plain import dumps, plain
 from efield.results.schema import KINDS
 from efield.results.words import objective_words
 
-RESULTS = {"efield.optimize/1": fake_optimize_result, "efield.simulate/1": fake_simulate_result}
+RESULTS = {
+    "efield.optimize/1": fake_optimize_result,
+    "efield.simulate/1": fake_simulate_result,
+    "efield.session/1": fake_session_result,
+}
 
 
 def fake_field(seed=0):
