@@ -18,38 +18,8 @@ DEFAULT_RTOL = 1e-6
 """Relative residual of a forward solve: far below the discretization error."""
 
 
-@dataclass(frozen=True, eq=False)
-class Field(FieldsOnlyPickle):
-    """Electric field of one placement, one value per tetrahedron, formed when it is first asked for.
-
-    Attributes
-    ----------
-    head : HeadModel
-    node_potential : (n,) array, V
-        v at the nodes of ``head.mesh.ordered``, up to a constant.
-    node_dadt : (n, 3) array, V/m
-        dA/dt there.
-    placement : Placement
-    didt : float, A/s
-    coil_name : str
-    residual : float or None
-        True relative residual of the linear solve; None for a field of another program.
-    """
-
-    head: object = field(repr=False)
-    node_potential: np.ndarray = field(repr=False)
-    node_dadt: np.ndarray = field(repr=False)
-    placement: Placement
-    didt: float
-    coil_name: str
-    residual: float
-
-    @cached_property
-    def E(self):
-        """(n_tets, 3) ``-dA/dt - grad v`` in the head's frame, V/m, raw: constant per tetrahedron."""
-        mesh = self.head.mesh.ordered
-        e_field = element_field(mesh.nodes, mesh.tets, self.node_potential, self.node_dadt, mesh.tet_order)
-        return read_only(e_field)
+class _Values:
+    """What follows from ``head`` and ``E`` alone."""
 
     @cached_property
     def magnitude(self):
@@ -77,6 +47,62 @@ class Field(FieldsOnlyPickle):
         from efield.io.fields import write_field
 
         write_field(path, self.head, self.E, **options)
+
+
+@dataclass(frozen=True, eq=False)
+class Field(_Values, FieldsOnlyPickle):
+    """Electric field of one placement, one value per tetrahedron, formed when it is first asked for.
+
+    Attributes
+    ----------
+    head : HeadModel
+    node_potential : (n,) array, V
+        v at the nodes of ``head.mesh.ordered``, up to a constant.
+    node_dadt : (n, 3) array, V/m
+        dA/dt there.
+    placement : Placement
+    didt : float, A/s
+    coil_name : str
+    residual : float
+        True relative residual of the linear solve.
+    """
+
+    head: object = field(repr=False)
+    node_potential: np.ndarray = field(repr=False)
+    node_dadt: np.ndarray = field(repr=False)
+    placement: Placement
+    didt: float
+    coil_name: str
+    residual: float
+
+    @cached_property
+    def E(self):
+        """(n_tets, 3) ``-dA/dt - grad v`` in the head's frame, V/m, raw: constant per tetrahedron."""
+        mesh = self.head.mesh.ordered
+        e_field = element_field(mesh.nodes, mesh.tets, self.node_potential, self.node_dadt, mesh.tet_order)
+        return read_only(e_field)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredField(_Values, FieldsOnlyPickle):
+    """Electric field that a file holds or another program computed.
+
+    Attributes
+    ----------
+    head : HeadModel
+    E : (n_tets, 3) array, V/m
+    placement, didt, residual
+        As in `Field`; None where the source does not state them.
+    coil_name : str
+        Of the coil, or of the file.
+    """
+
+    head: object = field(repr=False)
+    E: np.ndarray = field(repr=False)
+    placement: Placement | None
+    didt: float | None
+    coil_name: str
+    residual: float | None = None
 
 
 def simulate(
@@ -126,7 +152,7 @@ def simulate(
 
 
 def _simulate_elsewhere(solver, head, coil, placements, didt):
-    """Fields of placements by another program; their `residual` is None."""
+    """Fields of placements by another program, as `StoredField`."""
     if solver != "simnibs":
         raise EfieldError(f"unknown solver {solver!r}; known: 'efield', 'simnibs'")
     from efield.solve.simnibs import simnibs_fields
@@ -135,7 +161,7 @@ def _simulate_elsewhere(solver, head, coil, placements, didt):
     poses, single = _as_placements(placements)
     solved = simnibs_fields(head, coil, [one.matsimnibs for one in poses], didt)
     fields = tuple(
-        Field(head, read_only(e_field), one, didt, coil.name, None)
+        StoredField(head, read_only(e_field), one, didt, coil.name)
         for e_field, one in zip(solved, poses, strict=True)
     )
     return fields[0] if single else fields

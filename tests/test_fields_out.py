@@ -17,7 +17,7 @@ from test_metrics import block_head
 
 import efield
 from efield.errors import EfieldError, FormatError
-from efield.forward import Field
+from efield.forward import StoredField
 from efield.io.fields import write_field
 from efield.io.gmsh import read_msh_fields
 from efield.io.sampling import tets_at_points, tets_at_voxels
@@ -188,7 +188,7 @@ def test_what_an_image_cannot_show(tmp_path, head, e_field):
 
 def test_field_saves_by_its_suffix(tmp_path, head, e_field):
     image, _ = save_image(tmp_path / "t1.nii")
-    field = Field(head, e_field, None, 1e6, "coil", None)
+    field = StoredField(head, e_field, None, 1e6, "coil")
     field.save(tmp_path / "a.nii.gz", image=image)
     field.save(tmp_path / "a.csv")
     field.save(tmp_path / "a.msh")

@@ -127,7 +127,7 @@ def test_command_line_simulates_a_session(monkeypatch, tmp_path):
     def simulate(head, coil, poses, *, didt):
         seen.extend(pose.name for pose in poses)
         ones = np.ones((len(head.head.tets), 3))
-        return [forward.Field(head.head, k * ones, p, didt, coil.name, 1e-7) for k, p in enumerate(poses, 1)]
+        return [forward.StoredField(head.head, k * ones, p, didt, coil.name) for k, p in enumerate(poses, 1)]
 
     monkeypatch.setattr("efield.model.heads.load_head", lambda *args, **options: head)
     monkeypatch.setattr(forward, "simulate", simulate)

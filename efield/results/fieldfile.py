@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from efield.errors import FormatError
-from efield.forward import Field
+from efield.forward import StoredField
 from efield.io.gmsh import read_msh_fields
 from efield.model.arrays import read_only
 from efield.model.head import HeadModel
@@ -25,7 +25,7 @@ def load_field(path, *, conductivity=None):
 
     Returns
     -------
-    Field
+    StoredField
         On the head of the file. ``placement``, ``didt`` and ``residual`` are None: the file does not
         state them.
 
@@ -54,4 +54,4 @@ def load_field(path, *, conductivity=None):
         scalp_triangles=scalp if len(scalp) else None,
     )
     e_field = read_only(np.ascontiguousarray(e_field))
-    return Field(head=head, E=e_field, placement=None, didt=None, coil_name=path.name, residual=None)
+    return StoredField(head, e_field, None, None, path.name)
