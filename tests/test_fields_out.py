@@ -283,6 +283,13 @@ def test_damaged_fields_never_crash(tmp_path_factory, binary, share, value, cut)
             assert np.isfinite(field.E).all()
 
 
+def test_a_mesh_without_fields_says_so(shared):
+    with pytest.raises(
+        FormatError, match=r"simnibs_sphere3\.msh: holds no element data E .*fields found: none"
+    ):
+        efield.load_field(shared("data/meshes/simnibs_sphere3.msh"))
+
+
 # --- results
 
 

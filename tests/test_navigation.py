@@ -471,6 +471,22 @@ def test_simnibs_structures_as_matlab_writes_them(tmp_path):
         efield.load_placements(tmp_path / "c.mat")
 
 
+def test_a_written_session_is_laid_out_as_simnibs_reads_it(tmp_path):
+    """The look-ups that SimNIBS does on what SciPy returns, without its code."""
+    from scipy.io import loadmat
+
+    placements = random_placements(2, didt=5e6)
+    efield.save_placements(placements, tmp_path / "a.mat")
+    body = loadmat(tmp_path / "a.mat")
+    simulation = body["poslist"][0][0][0][0]
+    assert (body["type"][0], str(simulation["type"][0])) == ("SESSION", "TMSLIST")
+    assert len(simulation["cond"][0]) == 10
+    assert float(simulation["cond"][0][1]["value"][0][0]) == 0.275  # tag 2, grey matter
+    for position, placement in zip(simulation["pos"][0], placements, strict=True):
+        np.testing.assert_array_equal(position["matsimnibs"], placement.matsimnibs)
+        assert (str(position["name"][0]), float(position["didt"][0][0])) == (placement.name, 5e6)
+
+
 def test_simnibs_optimum_in_its_log(tmp_path):
     pose = random_placements(1)[0].matsimnibs
     heading = "Best coil position\n=============================\n"

@@ -13,6 +13,7 @@ from efield.io.atomic import atomic_path
 from efield.io.matlab import read_mat
 from efield.io.navigation.records import PoseRecord, SessionRecord, Skipped
 from efield.io.navigation.words import CONVENTION, pose_words
+from efield.tissues import DEFAULT_CONDUCTIVITY, TISSUE_NAMES
 
 BEST = "Best coil position"
 """The line after which SimNIBS's optimization logs its optimum."""
@@ -94,6 +95,9 @@ def _text(value):
 def write_session(path, records):
     """Write a SESSION for SimNIBS, atomically; its head mesh, coil file and result folder stay empty.
 
+    Laid out as SimNIBS's own reader wants it: a cell of TMSLIST structures, each with a structure array of
+    conductivities (by tag) and one of positions.
+
     Parameters
     ----------
     path : path-like
@@ -106,11 +110,21 @@ def write_session(path, records):
     for i, record in enumerate(records):
         positions[i] = tuple({**_POSITION, **_written(record)}.values())
     poslist = np.empty((1, 1), dtype="O")
-    poslist[0, 0] = {"type": "TMSLIST", "name": "", "fnamecoil": "", "suppl": "", "pos": positions}
+    tissues = {"cond": _conductivities(), "anisotropy_type": "scalar"}
+    poslist[0, 0] = {"type": "TMSLIST", "name": "", "fnamecoil": "", **tissues, "pos": positions}
     files = {"fnamehead": "", "pathfem": "", "fields": "eE", "open_in_gmsh": False}
     body = {"type": "SESSION", "comment": CONVENTION, **files, "poslist": poslist}
     with atomic_path(path) as temporary:
         savemat(temporary, body, appendmat=False)
+
+
+def _conductivities():
+    """The default conductivities, by tag from 1 on: SimNIBS takes a list without them as empty."""
+    keys = ("type", "name", "value", "descrip", "distribution_type", "distribution_parameters")
+    made = np.empty(len(DEFAULT_CONDUCTIVITY), dtype=[(key, "O") for key in keys])
+    for tag, value in DEFAULT_CONDUCTIVITY.items():
+        made[tag - 1] = ("COND", TISSUE_NAMES[tag], value, "efield's default", "", "")
+    return made
 
 
 _POSITION = {
