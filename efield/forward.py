@@ -46,7 +46,9 @@ class _Values:
         """
         from efield.io.fields import write_field
 
-        write_field(path, self.head, self.E, **options)
+        pose = None if self.placement is None else self.placement.matsimnibs.tolist()
+        facts = {"didt_A_per_s": self.didt, "coil": self.coil_name, "matsimnibs": pose}
+        write_field(path, self.head, self.E, facts=facts, **options)
 
 
 @dataclass(frozen=True, eq=False)

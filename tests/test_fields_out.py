@@ -190,6 +190,7 @@ def test_field_saves_by_its_suffix(tmp_path, head, e_field):
     image, _ = save_image(tmp_path / "t1.nii")
     field = StoredField(head, e_field, None, 1e6, "coil")
     field.save(tmp_path / "a.nii.gz", image=image)
+    assert json.loads((tmp_path / "a.json").read_text())["didt_A_per_s"] == 1e6
     field.save(tmp_path / "a.csv")
     field.save(tmp_path / "a.msh")
     again = efield.load_field(tmp_path / "a.msh")

@@ -4,6 +4,7 @@ import datetime
 import json
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -631,6 +632,30 @@ def test_navinibs_samples(tmp_path):
     np.testing.assert_allclose(session[0].matsimnibs, at_vertex(), atol=1e-15)
     (tmp_path / "b.json").write_text(json.dumps([{"key": "t", "targetCoord": [1, 2, 3]}]))
     assert quiet(tmp_path / "b.json").points[0].kind == "target"
+
+
+def test_navinibs_session_file(tmp_path):
+    pose = (at_vertex() @ np.diag([-1, 1, -1, 1])).tolist()
+    parts = {
+        "SessionConfig.json": {"formatVersion": "1"},
+        "SessionConfig_Targets.json": [{"key": "M1", "coilToMRITransf": pose}],
+        "SessionConfig_Samples.json": [{"key": "s", "timestamp": WHEN.isoformat(), "coilToMRITransf": pose}],
+    }
+    path = tmp_path / "a.navinibs"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in parts.items():
+            archive.writestr(f"./{name}", json.dumps(body))
+    session = efield.load_placements(path)
+    assert [(p.name, p.kind) for p in session] == [("M1", "target"), ("s", "sample")]
+    data = path.read_bytes()
+    for cut in range(5, len(data), 40):
+        path.write_bytes(data[:cut])
+        with pytest.raises(FormatError, match=r"a\.navinibs"):
+            efield.load_placements(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("other.txt", "x")
+    with pytest.raises(FormatError, match="no session of NaviNIBS"):
+        efield.load_placements(path)
 
 
 def test_invesalius_other_markers_are_points(tmp_path):

@@ -81,7 +81,8 @@ def _export_result(path, file, format_name, options):
     result, field = _load(path)
     name = field_format(file, format_name)
     if name in {*FIELD_FORMATS, "field-csv"} - {"csv"} and field.is_file():
-        result = replace(result, field=load_field(field))
+        stated = {k: v for k, v in result.provenance["conductivity"].items() if isinstance(v, float)}
+        result = replace(result, field=load_field(field, conductivity=stated))
     result.export(file, format_name, **options)
 
 

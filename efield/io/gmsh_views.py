@@ -11,6 +11,7 @@ import numpy as np
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
+from efield.io.navigation.words import CONVENTION, pose_words
 
 ARROW_MM = 40.0
 """Length of the arrows that show a coil's axes."""
@@ -148,11 +149,11 @@ def write_coil_geo(path, records):
     path : path-like
     records : sequence of objects with ``matsimnibs`` and ``name``
     """
-    lines = ["// Written by efield: coil placements, mm, RAS; z points into the head."]
+    lines = [f"// Written by efield: coil placements, mm, RAS. {CONVENTION}"]
     for record in records:
         pose = np.asarray(record.matsimnibs, dtype=np.float64)
         name = record.name.replace('"', "'")
-        lines.append(f'View "{name}: x, y (pos_ydir), z"{{')
+        lines += [f"// {name}: {pose_words(pose)}", f'View "{name}: x, y (pos_ydir), z"{{']
         for axis, length in zip(pose[:3, :3].T, (0.5, 1.0, 0.5), strict=True):
             place, arrow = _numbers(pose[:3, 3]), _numbers(length * ARROW_MM * axis)
             lines.append(f"VP({place}){{{arrow}}};")

@@ -39,6 +39,8 @@ def read_session(path, image=None):
         return simnibs.read_session(path, data)
     if data.startswith(b"\x93NUMPY"):
         return _single(path)
+    if data.startswith(navinibs.ZIP):
+        return navinibs.read_archive(path, data)
     text = decode(path, data).lstrip()
     if text.startswith("<"):
         return _read_xml(path, data)

@@ -1,19 +1,23 @@
-"""NaviNIBS: targets and samples as JSON.
+"""NaviNIBS: targets and samples as JSON, alone or in a session file.
 
-A session is a zip of JSON parts; ``..._Targets.json`` and ``..._Samples.json`` in it are lists of items
-with ``key`` and ``coilToMRITransf`` (4 x 4, mm, RAS of the MRI; null where the coil was not tracked).
+A session (``.navinibs``) is a zip of JSON parts; ``..._Targets.json`` and ``..._Samples.json`` in it are
+lists of items with ``key`` and ``coilToMRITransf`` (4 x 4, mm, RAS of the MRI; null where the coil was not
+tracked).
 NaviNIBS imports targets from a JSON object with a list under ``targets``: that is what is written.
 """
 
+import io
 import json
+import zipfile
 
 from efield.errors import FormatError
 from efield.io.navigation.axes import from_matsimnibs, to_matsimnibs
 from efield.io.navigation.records import NamedPoint, PoseRecord, SessionRecord, Skipped
-from efield.io.navigation.text import matrix, number, timestamp
+from efield.io.navigation.text import MAX_BYTES, decode, matrix, number, parse_json, timestamp
 from efield.io.navigation.words import CONVENTION, pose_words
 
 KEYS = ("targets", "samples")
+ZIP = b"PK\x03\x04"
 
 
 def is_navinibs(body):
@@ -21,6 +25,40 @@ def is_navinibs(body):
     if isinstance(body, dict):
         return any(key in body for key in KEYS)
     return bool(body) and all(isinstance(item, dict) and "key" in item for item in body)
+
+
+def read_archive(path, data):
+    """Read the targets and samples of a session file.
+
+    Returns
+    -------
+    SessionRecord
+    """
+    body = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for key in KEYS:
+                for part in archive.infolist():
+                    name = part.filename.rpartition("/")[2]
+                    if name.endswith(f"_{key.capitalize()}.json") and not name.startswith("autosave"):
+                        body[key] = _part(path, archive, part)
+    except FormatError:
+        raise
+    except Exception as error:  # zipfile and zlib raise many kinds on a damaged file
+        raise FormatError(f"{path}: no session of NaviNIBS, damaged or truncated: {error}") from error
+    if not body:
+        raise FormatError(
+            f"{path}: a zip without ..._Targets.json and ..._Samples.json; no session of NaviNIBS"
+        )
+    return read(path, body)
+
+
+def _part(path, archive, part):
+    with archive.open(part) as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise FormatError(f"{path}: {part.filename} is larger than {MAX_BYTES >> 20} MiB")
+    return parse_json(f"{path}, {part.filename}", decode(path, data))
 
 
 def read(path, body):
