@@ -552,6 +552,7 @@ def swap(old, new):
         ("navinibs", swap('"key"', '"name"'), "expected an object with a 'key'"),
         ("navinibs", swap('"targets": [', '"targets": {"a": ['), "not valid JSON"),
         ("invesalius", swap("FILE_3", "FILE_9"), "version '9' is unknown"),
+        ("invesalius", swap("FILE_3", "FILE_" + "9" * 5000), "version '9999"),
         ("invesalius", swap("alpha_world", "omega_world"), "lacks the columns alpha_world"),
         ("invesalius", lambda t: t[: t.rindex("\t")] + "\n", "of 35 columns"),
         ("invesalius", swap("\t3\t0.0\t0.0\t", "\t7\t0.0\t0.0\t"), "marker_type is '7'"),
@@ -771,6 +772,20 @@ def test_damaged_bytes(valid, format, edits):
     for place, value in edits:
         data[int(place * len(data))] = value
     assert_read_or_refused(valid.folder, format, bytes(data))
+
+
+@given(place=st.integers(0, 255), value=st.integers(0, 255), cut=st.booleans())
+@settings(max_examples=150)
+def test_damaged_arrays(valid, place, value, cut):
+    np.save(valid.folder / "pose.npy", at_vertex())
+    data = bytearray((valid.folder / "pose.npy").read_bytes())
+    data[place] = value
+    path = valid.folder / "fuzz.npy"
+    path.write_bytes(bytes(data[:place] if cut else data))
+    try:
+        quiet(path)
+    except EfieldError as error:
+        assert "fuzz" in str(error)
 
 
 @pytest.mark.parametrize("format", [f for f in FORMATS if f != "simnibs"])

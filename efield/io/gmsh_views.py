@@ -95,7 +95,7 @@ def read_view(path, data, offset, section, header):
 def _lines(path, data, offset, section):
     """A count and that many lines; and where the next begin."""
     count, offset = _line(path, data, offset, section)
-    if not count.isdecimal() or int(count) > 100:
+    if not count.isdecimal() or len(count) > 2:
         raise FormatError(f"{path}: ${section}: expected a number of tags, found {count[:40]!r}")
     lines = []
     for _ in range(int(count)):

@@ -41,14 +41,15 @@ def read_session(path, image=None):
         return _single(path)
     if data.startswith(navinibs.ZIP):
         return navinibs.read_archive(path, data)
-    text = decode(path, data).lstrip()
-    if text.startswith("<"):
+    text = decode(path, data)
+    start = text.lstrip()[:100]
+    if start.startswith("<"):
         return _read_xml(path, data)
     if simnibs.BEST in text:  # before JSON: a line of the log may begin with a bracket
         return simnibs.read_log(path, text)
-    if text.startswith(("{", "[")):
+    if start.startswith(("{", "[")):
         return _read_json(path, text)
-    if text.startswith(invesalius.MAGIC):
+    if start.startswith(invesalius.MAGIC):
         return invesalius.read(path, text)
     if "# Coordinate system:" in text or "# Target Name\t" in text or "# Sample Name\t" in text:
         return brainsight.read(path, text, image)

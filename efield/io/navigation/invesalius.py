@@ -16,7 +16,7 @@ from efield.io.navigation.records import NamedPoint, PoseRecord, SessionRecord, 
 from efield.io.navigation.text import number
 
 MAGIC = "##INVESALIUS3_MARKER_FILE_"
-VERSIONS = range(5)
+VERSIONS = ("0", "1", "2", "3", "4")
 KINDS = {0: "fiducial", 1: "landmark", 2: "brain target"}
 COIL_TARGET, COIL_POSE = 3, 4
 WORLD = ("x_world", "y_world", "z_world", "alpha_world", "beta_world", "gamma_world")
@@ -49,7 +49,7 @@ def read(path, text):
     """
     lines = text.splitlines()
     version = lines[0].strip().rpartition("_")[2]
-    if not version.isdecimal() or int(version) not in VERSIONS:
+    if version not in VERSIONS:
         raise FormatError(f"{path}, line 1: marker file version {version[:20]!r} is unknown; known: 0 to 4")
     if len(lines) < 2:
         raise FormatError(f"{path}: no line of column names; the file is truncated")
