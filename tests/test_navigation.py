@@ -534,6 +534,7 @@ def swap(old, new):
         ("brainsight", swap("NIfTI:Aligned", "Talairach"), "coordinate system 'Talairach' is unknown"),
         ("brainsight", swap("# Coordinate system:", "# Frame:"), "no line '# Coordinate system"),
         ("brainsight", swap("UTF-8", "UTF-16"), "line 5: Encoding: UTF-16"),
+        ("brainsight", swap("millimetres", "metres"), "line 4: Units: metres.*must be in millimetres"),
         ("brainsight", swap("Loc. Y", "Loc. Q"), "lacks the columns Loc. Y"),
         ("brainsight", lambda t: t[: t.rindex("\t")] + "\n", "12 of at least 13 columns"),
         (
@@ -605,6 +606,13 @@ def test_brainsight_world_of_a_dicom_is_lps(tmp_path):
     path = edited(tmp_path, "brainsight", swap("NIfTI:Aligned", "World"))
     for a, b in zip(random_placements(2, seed=1), quiet(path), strict=True):
         np.testing.assert_allclose(b.center_mm, a.center_mm * [-1, -1, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("format", ["csv", "brainsight", "invesalius"])
+def test_a_number_that_may_be_cut_short_is_warned_of(tmp_path, format):
+    path = edited(tmp_path, format, lambda text: text[:-2])
+    with pytest.warns(RuntimeWarning, match="the last line has no line end"):
+        efield.load_placements(path)
 
 
 def test_null_positions_are_skipped(tmp_path):

@@ -84,6 +84,8 @@ def _tables(path, text):
                 columns = _columns(path, i, head.split("\t"))
             elif head.lower().startswith("coordinate system:"):
                 system = head.split(":", 1)[1].strip()
+            elif head.lower().startswith("units:") and "millimet" not in head.lower():
+                raise FormatError(f"{path}, line {i}: {head}; positions must be in millimetres")
             elif head.lower().startswith("encoding:") and head.split(":", 1)[1].strip().upper() != "UTF-8":
                 raise FormatError(f"{path}, line {i}: {head}; only UTF-8 is read")
         elif line.strip():

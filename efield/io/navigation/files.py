@@ -1,5 +1,6 @@
 """Files of navigation systems: told apart by content when read, by name of the format when written."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,23 @@ def read_session(path, image=None):
     if start.startswith(("{", "[")):
         return _read_json(path, text)
     if start.startswith(invesalius.MAGIC):
-        return invesalius.read(path, text)
+        return _whole(path, text, invesalius.read(path, text))
     if "# Coordinate system:" in text or "# Target Name\t" in text or "# Sample Name\t" in text:
-        return brainsight.read(path, text, image)
+        return _whole(path, text, brainsight.read(path, text, image))
     if table.is_table(text):
-        return table.read(path, text)
+        return _whole(path, text, table.read(path, text))
     return _single(path)
+
+
+def _whole(path, text, record):
+    """The record of a table, with a warning where the last line may have lost the end of a number."""
+    if not text.endswith(("\n", "\r")):
+        warnings.warn(
+            f"{path}: the last line has no line end; if the file was cut short, its last number is wrong",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return record
 
 
 def _read_xml(path, data):
