@@ -13,6 +13,7 @@ from efield.results import (
     ResultWarning,
     SimulateResult,
 )
+from efield.results.session import COLUMNS, SessionResult
 
 SCALP = np.array([-46.0, 53.0, 45.0])
 NORMAL = np.array([-0.55, 0.62, 0.56]) / np.linalg.norm([-0.55, 0.62, 0.56])
@@ -126,6 +127,27 @@ def fake_optimize_result(**changes):
         "provenance": fake_provenance(),
     }
     return OptimizeResult(**{**arguments, **changes})
+
+
+def fake_session_result(**changes):
+    measured = {"status": "simulated", "target_mean": 1.3, "grey_peak": 1.9, "x_mm": 1.0, "y_mm": 2.0}
+    rows = ({**dict.fromkeys(COLUMNS), **measured, "z_mm": 3.0, "index": 1, "name": "a", "kind": "sample"},)
+    arguments = {
+        "rows": rows,
+        "didt": 1e6,
+        "target": dict(FAKE_TARGET),
+        "session": {
+            "source": "a.xml",
+            "format": "localite",
+            "n_placements": 1,
+            "n_simulated": 1,
+            "skipped": [],
+        },
+        "warnings": (),
+        "timings": {"load": 1.0, "total": 2.0},
+        "provenance": fake_provenance(),
+    }
+    return SessionResult(**{**arguments, **changes})
 
 
 def fake_simulate_result(**changes):

@@ -25,7 +25,7 @@ from efield.cli.target import parse_target
 from efield.errors import ConvergenceError, MeshError, OutputError, ResourceError, TargetError
 from efield.model import heads
 from efield.results import OptimizeResult, json_schema
-from efield.results.store import FILES
+from efield.results.store import FIELD_FILES, FILES
 from efield.search import optimize as optimize_module
 
 
@@ -65,7 +65,8 @@ def calls(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "optimize", "simulate", "head", "head info", "head check", "coil", "coil info", "doctor"]
+    "command",
+    ["", "optimize", "simulate", "export", "head", "head info", "head check", "coil", "coil info", "doctor"],
 )
 def test_help(command):
     result = run(*command.split(), "--help")
@@ -328,7 +329,7 @@ def test_simulate(monkeypatch, tmp_path):
     assert body["target"]["name"] == "grey matter"
     assert body["target"]["volume_mm3"] == pytest.approx(12.0**3)
     assert body["metrics"]["mean"] == pytest.approx(np.sqrt(3))
-    assert sorted(os.listdir(tmp_path / "out")) == ["field.msh", "field.vtu", "result.json"]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*FIELD_FILES, "result.json"])
     text = run("simulate", "head.msh", *pose, "--target", "6,6,6", "--radius", "3").stdout
     assert "Field of figure8-70mm on block" in text
     assert "1.732 V/m" in text.replace("mean ", "")

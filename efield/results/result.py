@@ -67,12 +67,29 @@ class _Record:
         """
         return store.load(cls, directory)
 
-    def export(self, path, format=None):
+    def export(self, path, format=None, **options):
         """Write one file; the format is told by the suffix unless given.
 
-        ``json``; ``csv`` (placements as a table); ``txt`` or ``npy`` (4 x 4 matsimnibs);
-        ``msh`` or ``vtu`` (the field, where the result holds one); ``png`` (the picture of an
-        optimization).
+        ``json``; ``csv`` (placements as a table); ``txt`` or ``npy`` (4 x 4 matsimnibs); ``png`` (the
+        picture of an optimization); ``geo`` (coils for Gmsh). The field, where the result holds one:
+        ``msh``, ``vtu``, ``nii.gz``, ``gii``, ``field-csv``. The best placements for a navigation system:
+        ``localite``, ``brainsight``, ``softaxic``, ``ant``, ``invesalius``, ``navinibs``, ``simnibs``, and
+        what else :func:`efield.save_placements` knows.
+
+        Parameters
+        ----------
+        path : path-like
+        format : str, optional
+        image : path-like, optional
+            NIfTI whose grid a ``nii.gz`` takes; the image navigated on, for a navigation system.
+        surface : path-like, optional
+            GIFTI surface whose vertices a ``gii`` takes.
+        quantity : {"magnE", "E"}, optional
+            Of a ``nii.gz``.
+
+        Returns
+        -------
+        Path
 
         Raises
         ------
@@ -81,7 +98,7 @@ class _Record:
         OutputError
             The file cannot be written.
         """
-        return export(self, path, format)
+        return export(self, path, format, **options)
 
     def _body(self):
         body = {
