@@ -134,8 +134,9 @@ class SubjectFolder(FieldsOnlyPickle):
         if found is None:
             there = ", ".join(sorted(p.name for p in self.path.glob("toMNI/*"))) or "nothing"
             raise FrameError(
-                f"{self.path / 'toMNI'} has no {names[0]}, which the {kind} transform needs (there: {there}); "
-                f"choose another transform ({', '.join(TRANSFORMS)}), or give the target in subject space"
+                f"{self.path / 'toMNI'} has no {names[0]}, which the {kind} transform needs "
+                f"(there: {there}); choose another transform ({', '.join(TRANSFORMS)}), or give the target "
+                "in subject space"
             )
         return found
 

@@ -9,6 +9,7 @@ from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.conductivity import tag_of
 from efield.model.named_targets import DEFAULT_RADIUS_MM, NAMED_TARGETS
 from efield.tissues import TISSUE_NAMES
+from efield.units import point_words
 
 LONGEST_EDGE_MM = 25.0
 """No tetrahedron of a head is longer: one that holds a point has its barycentre this near."""
@@ -62,7 +63,7 @@ class Target:
     def sphere(cls, center_mm, radius_mm=DEFAULT_RADIUS_MM, tissue="grey_matter"):
         """Tetrahedra of `tissue` whose barycentre lies in a ball, subject space (mm)."""
         center, radius, tag = _center(center_mm), _radius(radius_mm), tag_of(tissue)
-        label = f"sphere {_words(center)} r {radius:g} mm"
+        label = f"sphere {point_words(center)} r {radius:g} mm"
         return cls(label, _Sphere(center, radius, tag, label))
 
     @classmethod
@@ -72,7 +73,7 @@ class Target:
         `transform` is the kind of an individual head's map: "nonlinear", "12dof" or "6dof".
         """
         center, radius, tag = _center(point_mm), _radius(radius_mm), tag_of(tissue)
-        label = f"mni {_words(center)} r {radius:g} mm"
+        label = f"mni {point_words(center)} r {radius:g} mm"
         return cls(label, _MniSphere(center, radius, tag, label, transform))
 
     @classmethod
@@ -144,7 +145,7 @@ class _Sphere:
 
     def _why_empty(self, head):
         tissue = TISSUE_NAMES.get(self.tag, f"tag {self.tag}")
-        here = f"no {tissue} tetrahedron within {self.radius:g} mm of {_words(self.center)} mm"
+        here = f"no {tissue} tetrahedron within {self.radius:g} mm of {point_words(self.center)} mm"
         candidates = np.flatnonzero(head.tags == self.tag)
         if len(candidates) == 0:
             return f"{here}: the head has no {tissue} at all"
@@ -152,7 +153,7 @@ class _Sphere:
         inside = "inside" if head.scalp.contains(self.center[None])[0] else "outside"
         return (
             f"{here}, a point {inside} the head; the nearest lies {distance:.1f} mm away at "
-            f"{_words(nearest)}. Check the target's frame (subject space, RAS, mm) or use Target.mni, "
+            f"{point_words(nearest)}. Check the target's frame (subject space, RAS, mm) or use Target.mni, "
             "which projects to the tissue"
         )
 
@@ -169,9 +170,12 @@ class _MniSphere:
         mni = _mni(head, self.transform, f"target {self.label!r}")
         center = mni.to_subject.points(self.center)[0]
         if not head.scalp.contains(center[None])[0]:
-            mapped = "" if mni.kind == "identity" else f" maps to {_words(center)} mm ({mni.kind}), which"
+            mapped = (
+                "" if mni.kind == "identity" else f" maps to {point_words(center)} mm ({mni.kind}), which"
+            )
             raise TargetError(
-                f"MNI point {_words(self.center)}{mapped} lies outside the head; check its sign and unit"
+                f"MNI point {point_words(self.center)}{'' if mni.kind == 'identity' else mapped} lies "
+                "outside the head; check its sign and unit"
             )
         point, moved = _project(head, self.tag, center)
         return _Sphere(point, self.radius, self.tag, self.label, moved)(head)
@@ -267,7 +271,3 @@ def _radius(value):
     if not np.isfinite(value) or value <= 0:
         raise TargetError(f"a target's radius must be positive, in mm, not {value!r}")
     return float(value)
-
-
-def _words(point):
-    return "(" + ", ".join(f"{x:.1f}" for x in point) + ")"
