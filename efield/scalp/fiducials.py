@@ -26,6 +26,9 @@ EEG_NAMES = {
 }
 """What caps call the landmarks, in lower case. A cap's Cz is an electrode, not a measured vertex."""
 
+NEEDED = tuple(MNI_FIDUCIALS)
+"""Landmarks without which no head can be measured."""
+
 OFF_SCALP_MM = 20.0
 """A landmark farther from the scalp is not one of this head."""
 
@@ -66,8 +69,8 @@ class Fiducials(FieldsOnlyPickle):
     source: str = "given"
 
     def __post_init__(self):
-        for name, value in self.points.items():
-            object.__setattr__(self, name, _point(name, value))
+        for name in {**dict.fromkeys(NEEDED), **self.points}:
+            object.__setattr__(self, name, _point(name, getattr(self, name)))
         _opposite("nasion", self.nasion, "inion", self.inion, 1, "anterior (y)")
         _opposite("right", self.right, "left", self.left, 0, "to the right (x)")
         if (self.left_tragus is None) != (self.right_tragus is None):
@@ -128,7 +131,7 @@ def find_fiducials(head):
     looked = []
     for cap, path in head.folder.eeg_files.items():
         points = _named(head.folder.eeg_positions(cap))
-        missing = [name for name in ("nasion", "inion", "left", "right") if name not in points]
+        missing = [name for name in NEEDED if name not in points]
         if not missing:
             return Fiducials(**points, source=str(path))
         looked.append(f"{path.name} lacks {', '.join(missing)}")
