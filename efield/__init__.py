@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Coil": "efield.model.coil",
     "Constraints": "efield.search.constraints",
+    "Fiducials": "efield.scalp.fiducials",
     "Field": "efield.forward",
     "HeadModel": "efield.model.head",
     "OptimizeResult": "efield.results.result",
@@ -27,6 +28,9 @@ _LAZY = {
     "optimize_coil": "efield.search.optimize",
     "prepare": "efield.solve.prepared",
     "simulate": "efield.forward",
+    "tape_instructions": "efield.scalp.marks",
+    "targeting_method": "efield.targeting.registry",
+    "ten_ten": "efield.scalp.ten_ten",
 }
 
 __all__ = sorted([*_LAZY, *_errors.__all__, "__version__"])
