@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from m2m_folders import axes, grid, write_volume
-from small_heads import TARGET_MM, few_dipoles, mni_small, sphere
+from small_heads import QUICK, TARGET_MM, few_dipoles, mni_small, sphere
 from test_scalp import equator, round_head
 
 import efield
@@ -18,12 +18,7 @@ from efield.targeting.beam_f3 import beam_f3_distances
 from efield.targeting.case import PeakMap, TargetingCase
 from efield.targeting.fixed_distance import forward_of
 
-GEOMETRIC = [n for n in METHODS if n not in ("map peak", "optimised", "optimised yaw")]
-
-
-def scalp_point(case, placement):
-    """Where the coil's axis meets the scalp, by the placement's own distance."""
-    return placement.center_mm + case.distance_mm * placement.matsimnibs[:3, 2]
+GEOMETRIC = [n for n in METHODS if n not in ("map-peak", "optimised", "optimised-yaw")]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +92,7 @@ def test_beam_f3_on_a_sphere():
 
     half = 9 * np.pi
     x, y = beam_f3_distances(half, half, 18 * np.pi * np.cos(np.radians(18)))
-    for name, further in (("Beam F3", 0.0), ("adjusted Beam F3", 0.35)):
+    for name, further in (("beam-f3", 0.0), ("beam-f3-adjusted", 0.35)):
         found = METHODS[name].find(Case())
         azimuth, down = 10 * x / (90 * np.cos(np.radians(18))), 10 * (y + further) / 90
         place = 90 * np.array([-np.sin(azimuth) * np.sin(down), np.cos(azimuth) * np.sin(down), np.cos(down)])
@@ -108,7 +103,7 @@ def test_beam_f3_on_a_sphere():
 
 def test_beam_f3_is_near_f3(case):
     """Two ways to one electrode: 3 mm apart on the large head."""
-    beam, f3 = (scalp_point(case, aim(n, case).placement) for n in ("Beam F3", "EEG F3"))
+    beam, f3 = (case.scalp_under(aim(n, case).placement) for n in ("beam-f3", "eeg-f3"))
     assert np.linalg.norm(beam - f3) < 6
 
 
@@ -132,20 +127,20 @@ def test_forward_on_a_sphere(distance):
 
 def test_fixed_distances_from_the_hotspot(case):
     hand = case.model.scalp.closest((-37, -21, 58))[0][0]
-    points = [scalp_point(case, aim(n, case).placement) for n in ("5 cm", "5.5 cm", "6 cm")]
+    points = [case.scalp_under(aim(n, case).placement) for n in ("5cm", "5.5cm", "6cm")]
     right_axis = case.ten_ten.axes[0]
     for point, away in zip(points, (50, 55, 60), strict=True):
         assert 0.9 * away < np.linalg.norm(point - hand) < away
         assert abs((point - hand) @ right_axis) < 1.5
     assert np.all(np.diff([p[1] for p in points]) > 2)
-    assert "hand area of M1" in aim("5 cm", case).measured
+    assert "hand area of M1" in aim("5cm", case).measured
     shifted = TargetingCase(mni_small(), coil=few_dipoles(), hotspot_mm=hand + [0, 10, 0])
-    moved = scalp_point(shifted, aim("5 cm", shifted).placement)
+    moved = shifted.scalp_under(aim("5cm", shifted).placement)
     assert moved[1] > points[0][1] + 5
-    assert "as given" in aim("5 cm", shifted).measured
+    assert "as given" in aim("5cm", shifted).measured
     lost = TargetingCase(mni_small(), coil=few_dipoles(), hotspot_mm=(-40, 0, 40))
     with pytest.raises(LandmarkError, match=r"motor hotspot .* mm from the scalp"):
-        aim("5 cm", lost)
+        aim("5cm", lost)
 
 
 # --- every geometric method
@@ -154,7 +149,7 @@ def test_fixed_distances_from_the_hotspot(case):
 @pytest.mark.parametrize("name", GEOMETRIC)
 def test_a_method_places_a_tangential_coil_over_the_left_frontal_scalp(name, case):
     found = aim(name, case)
-    point = scalp_point(case, found.placement)
+    point = case.scalp_under(found.placement)
     away = case.model.scalp.closest(point)[1][0]
     assert away < 0.5
     assert found.placement.yaw_to_midline_deg == pytest.approx(45)
@@ -168,8 +163,8 @@ def test_a_method_places_a_tangential_coil_over_the_left_frontal_scalp(name, cas
 def test_methods_mirror_on_the_right(name, case, right):
     """The template is nearly symmetric, and so are the methods; the handle points to the other side."""
     left, other = aim(name, case).placement, aim(name, right).placement
-    mirrored = scalp_point(case, left) * [-1, 1, 1]
-    assert np.linalg.norm(scalp_point(right, other) - mirrored) < 12
+    mirrored = case.scalp_under(left) * [-1, 1, 1]
+    assert np.linalg.norm(right.scalp_under(other) - mirrored) < 12
     assert other.yaw_to_midline_deg == pytest.approx(-45)
 
 
@@ -177,10 +172,10 @@ def test_heuristics_by_their_factors(case, right):
     measures = case.ten_ten.measures
     mean = (measures.nasion_inion_cm + measures.tragus_tragus_cm) / 2
     for who, name, x, y in (
-        (case, "anterior 2022", 0.1359, 0.3167),
-        (case, "posterior 2022", 0.1847, 0.2480),
-        (right, "anterior 2022", 0.1352, 0.2884),
-        (right, "posterior 2022", 0.1968, 0.2316),
+        (case, "anterior-2022", 0.1359, 0.3167),
+        (case, "posterior-2022", 0.1847, 0.2480),
+        (right, "anterior-2022", 0.1352, 0.2884),
+        (right, "posterior-2022", 0.1968, 0.2316),
     ):
         words = aim(name, who).measured
         assert f"X {x * measures.circumference_cm:.2f} cm along" in words
@@ -188,9 +183,9 @@ def test_heuristics_by_their_factors(case, right):
 
 
 def test_positions_of_the_system(case, right):
-    for name, left, other in (("EEG F3", "F3", "F4"), ("EEG F5", "F5", "F6"), ("EEG AF3", "AF3", "AF4")):
+    for name, left, other in (("eeg-f3", "F3", "F4"), ("eeg-f5", "F5", "F6"), ("eeg-af3", "AF3", "AF4")):
         for who, position in ((case, left), (right, other)):
-            point = scalp_point(who, aim(name, who).placement)
+            point = who.scalp_under(aim(name, who).placement)
             np.testing.assert_allclose(point, who.ten_ten.positions[position], atol=1e-6)
 
 
@@ -198,12 +193,12 @@ def test_coordinates_are_projected_to_the_scalp(case):
     for name in ("fox2012", "mir-moghtadaei2015", "weigand2018", "ba46"):
         region = Target.named(f"{name}-left").resolve(case.model)
         nearest = case.model.scalp.closest(region.center_mm)[0][0]
-        found = aim(f"MNI {name}", case)
-        np.testing.assert_allclose(scalp_point(case, found.placement), nearest, atol=1e-6)
+        found = aim(f"mni-{name}", case)
+        np.testing.assert_allclose(case.scalp_under(found.placement), nearest, atol=1e-6)
         assert ("moved" in found.measured) == (region.moved_mm > 0)
     given = TargetingCase(mni_small(), (-30, 40, 30), coil=few_dipoles())
     nearest = case.model.scalp.closest((-30, 40, 30))[0][0]
-    found = scalp_point(given, aim("closest scalp", given).placement)
+    found = given.scalp_under(aim("closest-scalp", given).placement)
     np.testing.assert_allclose(found, nearest, atol=1e-6)
 
 
@@ -236,26 +231,26 @@ def test_peak_of_a_map_within_its_mask(volumes):
     ):
         peak = PeakMap(volumes / "map.nii.gz", mask, lowest=lowest)
         case = TargetingCase(head, coil=few_dipoles(), peak_map=peak)
-        found = aim("map peak", case)
+        found = aim("map-peak", case)
         nearest = case.model.scalp.closest(expected)[0][0]
-        assert np.linalg.norm(scalp_point(case, found.placement) - nearest) < 2
+        assert np.linalg.norm(case.scalp_under(found.placement) - nearest) < 2
         assert ("lowest" if lowest else "highest") in found.measured
     mni = PeakMap(volumes / "map.nii.gz", volumes / "mask.nii.gz", space="mni", lowest=True)
-    same = aim("map peak", TargetingCase(head, coil=few_dipoles(), peak_map=mni))
+    same = aim("map-peak", TargetingCase(head, coil=few_dipoles(), peak_map=mni))
     assert "(-40.0, 44.0, 30.0) mm" in same.measured
 
 
 def test_maps_that_give_no_peak(volumes, case):
     with pytest.raises(TargetError, match="needs a map: pass peak_map"):
-        aim("map peak", case)
+        aim("map-peak", case)
     write_volume(volumes / "empty.nii", np.zeros((5, 5, 5), np.uint8), np.eye(4))
     peak = PeakMap(volumes / "map.nii.gz", volumes / "empty.nii")
     with pytest.raises(TargetError, match=r"no voxel of the map .*map\.nii\.gz lies in the mask"):
-        aim("map peak", TargetingCase(mni_small(), coil=few_dipoles(), peak_map=peak))
+        aim("map-peak", TargetingCase(mni_small(), coil=few_dipoles(), peak_map=peak))
     write_volume(volumes / "far.nii", np.ones((3, 3, 3), np.float32), axes([0.0, 0, 300], 1.0))
     peak = PeakMap(volumes / "far.nii")
     with pytest.raises(TargetError, match=r"far\.nii at .* lies outside the head"):
-        aim("map peak", TargetingCase(mni_small(), coil=few_dipoles(), peak_map=peak))
+        aim("map-peak", TargetingCase(mni_small(), coil=few_dipoles(), peak_map=peak))
     with pytest.raises(TargetError, match="unknown space 'MNI'"):
         PeakMap("map.nii", space="MNI")
 
@@ -265,21 +260,21 @@ def test_maps_that_give_no_peak(volumes, case):
 
 def test_optimised_placements_beat_the_projection():
     """On a sphere without landmarks: yaw at the same place, then place and yaw."""
-    case = TargetingCase(sphere(), Target.sphere(TARGET_MM, 8.0), coil=few_dipoles())
+    case = TargetingCase(sphere(), Target.sphere(TARGET_MM, 8.0), coil=few_dipoles(), search=QUICK)
 
     def value(placement):
         field = efield.simulate(sphere(), few_dipoles(), placement)
         weights = case.region.volumes_mm3
         return weights @ field.magnitude[case.region.elements] / weights.sum()
 
-    found = {n: aim(n, case) for n in ("closest scalp", "optimised yaw", "optimised")}
+    found = {n: aim(n, case) for n in ("closest-scalp", "optimised-yaw", "optimised")}
     worth = {n: value(a.placement) for n, a in found.items()}
-    places = {n: scalp_point(case, a.placement) for n, a in found.items()}
-    assert worth["optimised"] >= worth["optimised yaw"] >= worth["closest scalp"]
-    np.testing.assert_allclose(places["optimised yaw"], places["closest scalp"], atol=0.01)
+    places = {n: case.scalp_under(a.placement) for n, a in found.items()}
+    assert worth["optimised"] >= worth["optimised-yaw"] >= worth["closest-scalp"]
+    np.testing.assert_allclose(places["optimised-yaw"], places["closest-scalp"], atol=0.01)
     assert f"{worth['optimised']:.3g} V/m" in found["optimised"].measured
     with pytest.raises(LandmarkError, match="brings no landmarks"):
-        aim("Beam F3", case)
+        aim("beam-f3", case)
 
 
 # --- the register
@@ -328,7 +323,7 @@ def test_places_that_no_method_may_choose(register, case):
     for name in ("balloon", "away"):
         with pytest.raises(PlacementError, match=f"'{name}' puts the coil in the air"):
             aim(name, case)
-    with pytest.raises(PlacementError, match=r"unknown targeting method 'F3'; valid: .*EEG F3"):
+    with pytest.raises(PlacementError, match=r"unknown targeting method 'F3'; valid: .*eeg-f3"):
         aim("F3", case)
 
 
@@ -338,12 +333,12 @@ def test_every_method_names_its_source():
         assert len(text.strip().split("\n")) >= 3, name
         assert any(word in text for word in ("19", "20", "this library")), name
     assert {
-        f"MNI {n.removesuffix('-left')}" for n, t in NAMED_TARGETS.items() if t.dlpfc and "-left" in n
-    } - {"MNI dlpfc"} <= set(METHODS)
+        f"mni-{n.removesuffix('-left')}" for n, t in NAMED_TARGETS.items() if t.dlpfc and "-left" in n
+    } - {"mni-dlpfc"} <= set(METHODS)
 
 
 def test_methods_that_need_an_mni_map_say_so():
     bare = HeadModel.from_mesh(mni_small().head.mesh, name="bare")
     case = TargetingCase(bare, (-42, 44, 30), coil=few_dipoles())
     with pytest.raises(TargetError, match="'bare' carries no MNI transform"):
-        aim("MNI fox2012", case)
+        aim("mni-fox2012", case)

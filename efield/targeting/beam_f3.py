@@ -65,7 +65,7 @@ def _beam(case, further_cm):
     return Aim(case.place(case.at_mark(x, y)), words)
 
 
-@targeting_method("Beam F3", noise="beam-f3")
+@targeting_method("beam-f3")
 def beam_f3(case):
     """F3 from nasion-inion, tragus-tragus and circumference.
 
@@ -75,7 +75,7 @@ def beam_f3(case):
     return _beam(case, 0.0)
 
 
-@targeting_method("adjusted Beam F3")
+@targeting_method("beam-f3-adjusted")
 def adjusted_beam_f3(case):
     """Beam F3, 0.35 cm farther from the vertex.
 

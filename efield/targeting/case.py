@@ -16,6 +16,9 @@ from efield.model.target import Target, as_target
 from efield.scalp.fiducials import Fiducials
 from efield.scalp.marks import TapeMark, point_of
 from efield.scalp.ten_ten import ten_ten
+from efield.search.candidates import Search
+from efield.search.constraints import Constraints
+from efield.search.optimize import optimize_coil
 from efield.solve.prepared import PreparedHead, prepare
 from efield.units import point_words
 
@@ -66,6 +69,10 @@ class TargetingCase:
     peak_map : PeakMap, optional
     distance_mm : float
         Coil origin to scalp.
+    search : Search, optional
+        Where the optimisation looks.
+    didt : float
+        Rate of change of the coil current, A/s.
     """
 
     head: HeadModel | PreparedHead | str
@@ -75,6 +82,8 @@ class TargetingCase:
     hotspot_mm: np.ndarray | None = None
     peak_map: PeakMap | None = None
     distance_mm: float = 4.0
+    search: Search | None = None
+    didt: float = 1e6
 
     def __post_init__(self):
         head = self.head if isinstance(self.head, PreparedHead) else load_head(self.head)
@@ -121,6 +130,29 @@ class TargetingCase:
         named = NAMED_TARGETS[f"m1-hand-{self.side}"]
         point = self.model.mni().to_subject.points(named.point_mm)[0]
         return self.model.scalp.closest(point)[0][0], "scalp over the hand area of M1 (MNI)"
+
+    @cached_property
+    def optimum(self):
+        """The OptimizeResult of this target."""
+        return self.optimised(self.search)
+
+    def optimised(self, search):
+        """The OptimizeResult of a search other than the case's own."""
+        return optimize_coil(
+            self.prepared,
+            self.coil,
+            self.target,
+            search=search,
+            constraints=Constraints(distance_mm=self.distance_mm),
+            didt=self.didt,
+            verify=False,
+            n_best=1,
+        )
+
+    def scalp_under(self, placement):
+        """Scalp point (3,) on a coil's axis, for a coil at the case's distance."""
+        pose = placement.matsimnibs
+        return pose[:3, 3] + self.distance_mm * pose[:3, 2]
 
     def place(self, point_mm):
         """The coil tangential over a scalp point, its handle at 45 degrees to the midline."""

@@ -1,10 +1,11 @@
 """Neuronavigation without optimisation: the coil over the scalp point nearest to the target."""
 
 from efield.targeting.coordinates import over_target
+from efield.targeting.noise import NAVIGATED
 from efield.targeting.registry import targeting_method
 
 
-@targeting_method("closest scalp", noise="navigated")
+@targeting_method("closest-scalp", noise=NAVIGATED)
 def closest_scalp(case):
     """Scalp point nearest to the target, handle at 45 degrees to the midline.
 

@@ -2,6 +2,7 @@
 
 from efield.model.named_targets import NAMED_TARGETS
 from efield.model.target import Target
+from efield.targeting.noise import NAVIGATED
 from efield.targeting.registry import Aim, targeting_method
 
 
@@ -28,4 +29,4 @@ def _over(stem):
 for _name, _target in NAMED_TARGETS.items():
     if _target.dlpfc and _name.endswith("-left") and _name != "dlpfc-left":
         _stem = _name.removesuffix("-left")
-        targeting_method(f"MNI {_stem}")(_over(_stem))
+        targeting_method(f"mni-{_stem}", noise=NAVIGATED)(_over(_stem))

@@ -10,7 +10,7 @@ def _position(case, left):
     return Aim(case.place(case.ten_ten.positions[name]), f"{name} of the 10-10 system")
 
 
-@targeting_method("EEG F3")
+@targeting_method("eeg-f3")
 def f3(case):
     """F3 (F4 on the right) of the 10-10 system.
 
@@ -20,7 +20,7 @@ def f3(case):
     return _position(case, "F3")
 
 
-@targeting_method("EEG F5")
+@targeting_method("eeg-f5")
 def f5(case):
     """F5 (F6 on the right) of the 10-10 system, nearest to the DLPFC in one study.
 
@@ -29,7 +29,7 @@ def f5(case):
     return _position(case, "F5")
 
 
-@targeting_method("EEG AF3")
+@targeting_method("eeg-af3")
 def af3(case):
     """AF3 (AF4 on the right) of the 10-10 system.
 

@@ -50,7 +50,7 @@ def _rule(case, distance_cm):
     return Aim(case.place(point), f"{distance_cm:g} cm forward of {words}, along the parasagittal cut")
 
 
-@targeting_method("5 cm")
+@targeting_method("5cm")
 def five(case):
     """5 cm forward of the motor hotspot, the classic rule.
 
@@ -59,7 +59,7 @@ def five(case):
     return _rule(case, 5.0)
 
 
-@targeting_method("5.5 cm")
+@targeting_method("5.5cm")
 def five_and_a_half(case):
     """5.5 cm forward of the motor hotspot, common in the USA.
 
@@ -68,7 +68,7 @@ def five_and_a_half(case):
     return _rule(case, 5.5)
 
 
-@targeting_method("6 cm")
+@targeting_method("6cm")
 def six(case):
     """6 cm forward of the motor hotspot, for larger heads.
 

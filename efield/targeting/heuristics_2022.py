@@ -20,7 +20,7 @@ def _heuristic(case, part):
     return Aim(case.place(case.at_mark(x, y)), words)
 
 
-@targeting_method("anterior 2022")
+@targeting_method("anterior-2022")
 def anterior(case):
     """Anterior DLPFC from the head's measures.
 
@@ -29,7 +29,7 @@ def anterior(case):
     return _heuristic(case, "anterior")
 
 
-@targeting_method("posterior 2022")
+@targeting_method("posterior-2022")
 def posterior(case):
     """Posterior DLPFC from the head's measures.
 

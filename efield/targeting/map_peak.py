@@ -4,6 +4,7 @@ import numpy as np
 
 from efield.errors import TargetError
 from efield.io.nifti import read_volume
+from efield.targeting.noise import NAVIGATED
 from efield.targeting.registry import Aim, targeting_method
 from efield.units import point_words
 
@@ -31,7 +32,7 @@ def peak_of(peak_map):
     return places[best], float(values[best])
 
 
-@targeting_method("map peak")
+@targeting_method("map-peak", noise=NAVIGATED)
 def map_peak(case):
     """Scalp point nearest to the peak of the subject's own map within a search mask.
 
@@ -39,7 +40,7 @@ def map_peak(case):
     2020, Am J Psychiatry, for its use.
     """
     if case.peak_map is None:
-        raise TargetError("the method 'map peak' needs a map: pass peak_map=PeakMap(nifti, mask)")
+        raise TargetError("the method 'map-peak' needs a map: pass peak_map=PeakMap(nifti, mask)")
     point, value = peak_of(case.peak_map)
     if case.peak_map.space == "mni":
         point = case.model.mni().to_subject.points(point)[0]

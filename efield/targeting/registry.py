@@ -6,6 +6,7 @@ import numpy as np
 
 from efield.errors import LandmarkError, PlacementError
 from efield.model.placement import Placement, describe_placement
+from efield.targeting.noise import PlacementNoise
 from efield.units import point_words
 
 FAR_MM = 50.0
@@ -36,13 +37,13 @@ class Method:
     name : str
     find : callable
         ``find(case) -> Aim``; its docstring names the source.
-    noise : str or None
-        Name of the published placement noise that is its own; None where none is published.
+    noise : PlacementNoise or None
+        Published noise of placing a coil by this method; None where there is none.
     """
 
     name: str
     find: object
-    noise: str | None = None
+    noise: PlacementNoise | None = None
 
     @property
     def summary(self):
