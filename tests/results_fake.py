@@ -13,6 +13,7 @@ from efield.results import (
     ResultWarning,
     SimulateResult,
 )
+from efield.results.comparison import COLUMNS, TargetingComparison
 
 SCALP = np.array([-46.0, 53.0, 45.0])
 NORMAL = np.array([-0.55, 0.62, 0.56]) / np.linalg.norm([-0.55, 0.62, 0.56])
@@ -141,3 +142,30 @@ def fake_simulate_result(**changes):
         "provenance": fake_provenance(),
     }
     return SimulateResult(**{**arguments, **changes})
+
+
+def fake_row(method, percent, **changes):
+    placement = fake_placement(scalp=SCALP + np.array([0.0, 0.3, -0.2]) * (100 - percent))
+    numbers = {key: 0.01 * percent for key, _, _ in COLUMNS}
+    row = {"method": method, "summary": f"How {method} does it.", "measured": "words", "error": None}
+    row |= {"placement": pose_info(placement), "noise": None, **numbers, "percent_of_optimum": percent}
+    return row | {"expected_loss_percent": None} | changes
+
+
+def fake_comparison(**changes):
+    failed = {key: None for key in fake_row("x", 1.0)} | {"method": "map-peak", "summary": "Peak of a map."}
+    noise = {"position_mm": 5.5, "source": "navigation"}
+    rows = (
+        fake_row("5cm", 52.0),
+        fake_row("optimised", 100.0, expected_loss_percent=2.0, noise=noise, probability_optimum_better=None),
+        failed | {"error": "needs a map"},
+    )
+    arguments = {
+        "rows": rows,
+        "target": dict(FAKE_TARGET),
+        "didt": 1e6,
+        "warnings": (ResultWarning("template", "one template head"),),
+        "timings": {"load": 1.0, "total": 2.0},
+        "provenance": fake_provenance(),
+    }
+    return TargetingComparison(**{**arguments, **changes})

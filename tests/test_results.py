@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from results_fake import (
     SCALP,
     fake_candidates,
+    fake_comparison,
     fake_metrics,
     fake_optimize_result,
     fake_placement,
@@ -40,7 +41,11 @@ from efield.results.plain import dumps, plain
 from efield.results.schema import KINDS
 from efield.results.words import direction_words, objective_words
 
-RESULTS = {"efield.optimize/1": fake_optimize_result, "efield.simulate/1": fake_simulate_result}
+RESULTS = {
+    "efield.optimize/1": fake_optimize_result,
+    "efield.simulate/1": fake_simulate_result,
+    "efield.compare/1": fake_comparison,
+}
 
 
 def fake_field(seed=0):

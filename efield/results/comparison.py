@@ -15,7 +15,7 @@ COMPARE_SCHEMA = "efield.compare/1"
 
 COLUMNS = (
     ("to_optimum_mm", "to optimum, mm", ".1f"),
-    ("mean", "mean |E| in target, V/m", ".3g"),
+    ("mean", "mean E, V/m", ".3g"),
     ("p99", "p99, V/m", ".3g"),
     ("percent_of_optimum", "% of optimum", ".1f"),
     ("half_value_volume_mm3", "half-value volume, mm3", ".0f"),
@@ -94,7 +94,7 @@ class TargetingComparison:
         return text.getvalue()
 
     def to_markdown(self):
-        """The same as a table for people, with failures below it."""
+        """The same as a table for people, with failures below it; E is that in the target."""
         headings = ["method", *(heading for _, heading, _ in COLUMNS)]
         lines = ["| " + " | ".join(headings) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
         for row in self.rows:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from efield.errors import LandmarkError
+from efield.io.eeg import read_eeg_positions
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.units import point_words
 
@@ -130,8 +131,7 @@ def find_fiducials(head):
         )
     looked = []
     for cap, path in head.folder.eeg_files.items():
-        points = _named(head.folder.eeg_positions(cap))
-        missing = [name for name in NEEDED if name not in points]
+        points, missing = _named(head.folder.eeg_positions(cap))
         if not missing:
             return Fiducials(**points, source=str(path))
         looked.append(f"{path.name} lacks {', '.join(missing)}")
@@ -142,15 +142,40 @@ def find_fiducials(head):
     )
 
 
+def read_fiducials(path):
+    """Landmarks from a CSV of EEG positions in the head's own space.
+
+    Parameters
+    ----------
+    path : path-like
+        With Nz, Iz, LPA and RPA; LTR and RTR are the tragi where it has them.
+
+    Returns
+    -------
+    Fiducials
+
+    Raises
+    ------
+    FormatError
+        The file cannot be understood.
+    LandmarkError
+        One is missing.
+    """
+    points, missing = _named(read_eeg_positions(path))
+    if missing:
+        raise LandmarkError(f"{path} lacks {', '.join(missing)}; it needs Nz, Iz, LPA and RPA")
+    return Fiducials(**points, source=str(path))
+
+
 def _named(positions):
-    """Landmarks among the positions of a cap."""
+    """Landmarks among the positions of a cap, by name, and those that are missing."""
     by_name = {(p.name or "").lower(): p.point_mm for p in positions}
     found = {}
     for name, aliases in EEG_NAMES.items():
         hits = [by_name[alias] for alias in aliases if alias in by_name]
         if hits:
             found[name] = hits[0]
-    return found
+    return found, [name for name in NEEDED if name not in found]
 
 
 def _point(name, value):

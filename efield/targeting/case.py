@@ -134,15 +134,11 @@ class TargetingCase:
     @cached_property
     def optimum(self):
         """The OptimizeResult of this target."""
-        return self.optimised(self.search)
-
-    def optimised(self, search):
-        """The OptimizeResult of a search other than the case's own."""
         return optimize_coil(
             self.prepared,
             self.coil,
             self.target,
-            search=search,
+            search=self.search,
             constraints=Constraints(distance_mm=self.distance_mm),
             didt=self.didt,
             verify=False,

@@ -120,7 +120,8 @@ def compare_targeting(
     best, *found = measured
     landing = Landing(optimum, case)
     rows = {
-        n: _row(n, case, aims[n], numbers, best, landing) for n, numbers in zip(placed, found, strict=True)
+        name: _row(name, case, aims[name], numbers, best, landing)
+        for name, numbers in zip(placed, found, strict=True)
     }
     comparison = TargetingComparison(
         rows=tuple(rows.get(name) or _failed(name, aims[name]) for name in names),
