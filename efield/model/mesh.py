@@ -7,6 +7,7 @@ import numpy as np
 
 from efield.errors import MeshError
 from efield.model.arrays import FieldsOnlyPickle, read_only
+from efield.model.order import OrderedMesh
 from efield.units import to_m
 
 
@@ -71,6 +72,11 @@ class TetMesh(FieldsOnlyPickle):
         used = np.zeros(len(self.nodes_mm), bool)
         used[self.tets] = True
         return read_only(used)
+
+    @cached_property
+    def ordered(self):
+        """The mesh in an order that suits the caches, see :class:`OrderedMesh`."""
+        return OrderedMesh.of(self)
 
     @cached_property
     def signed_volumes_mm3(self):
