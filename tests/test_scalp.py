@@ -186,6 +186,19 @@ def test_a_geodesic_is_no_longer_than_a_tape():
     assert shortest > np.linalg.norm(start - end)
 
 
+def test_a_surface_that_touches_itself_is_cut_open_there():
+    """A flap on an edge: three triangles share it, which no manifold has; the way round is as before."""
+    plain = round_head()
+    top = plain.triangles[np.argmax(plain.centroids_mm[:, 2])]
+    n = len(plain.vertices_mm)
+    vertices = np.concatenate([plain.vertices_mm, [[0, 0, 100.0], [1, 0, 101]]])
+    flap = [[top[0], top[1], n], [top[1], top[0], n + 1]]
+    flapped = TriSurface(vertices, np.concatenate([plain.triangles, flap]))
+    assert not flapped.is_closed
+    a, b = [60.0, 0, 67], [10.0, -65, 60]
+    assert geodesic(flapped, a, b).length_mm == pytest.approx(geodesic(plain, a, b).length_mm, rel=1e-9)
+
+
 def test_surfaces_without_a_shortest_path():
     fan = TriSurface(
         np.array([[0.0, 0, 0], [0, 0, 9], [9, 0, 4], [0, 9, 4], [-9, -9, 4]]),

@@ -129,6 +129,11 @@ class TargetingCase:
             return closest[0], "motor hotspot as given"
         named = NAMED_TARGETS[f"m1-hand-{self.side}"]
         point = self.model.mni().to_subject.points(named.point_mm)[0]
+        if not self.model.scalp.contains(point[None])[0]:
+            raise LandmarkError(
+                f"the hand area of M1 maps to {point_words(point)} mm, outside the head; check the MNI "
+                "transform or give the motor hotspot"
+            )
         return self.model.scalp.closest(point)[0][0], "scalp over the hand area of M1 (MNI)"
 
     @cached_property
