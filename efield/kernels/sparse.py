@@ -45,8 +45,7 @@ def row_product(typing_context, width, data, indices, x, first, stop, base, weig
         ]
         values, places, block, first, stop, base, weight, b, out, row = arguments
         first, stop, row = (
-            context.cast(builder, value, kinds[k], types.int64)
-            for k, value in ((3, first), (4, stop), (9, row))
+            context.cast(builder, value, kinds[k], types.int64) for k, value in ((3, first), (4, stop), (9, row))
         )
         index, number = ir.IntType(64), context.get_value_type(kinds[0].dtype)
         vector = ir.VectorType(number, columns)

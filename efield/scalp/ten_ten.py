@@ -145,8 +145,7 @@ class TenTen(FieldsOnlyPickle):
             marks |= self._divided(low, ear, LOW_RINGS[side])
         for names in ACROSS:
             over = tape(self.surface, marks[names[0]], marks[names[8]], marks[names[4]])
-            inner = self._divided(over, marks[names[4]], names[1:8])
-            marks |= inner
+            marks |= self._divided(over, marks[names[4]], names[1:8])
         ends = {"Nz": self.fiducials.nasion, "Iz": self.fiducials.inion}
         return MappingProxyType(ends | marks)
 

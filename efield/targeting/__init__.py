@@ -13,12 +13,15 @@ from efield.targeting import (
     map_peak,
     optimised,
 )
+from efield.targeting.case import PeakMap, TargetingCase
 from efield.targeting.registry import METHODS, Aim, Method, aim, targeting_method
 
 __all__ = [
     "METHODS",
     "Aim",
     "Method",
+    "PeakMap",
+    "TargetingCase",
     "aim",
     "beam_f3",
     "closest_scalp",

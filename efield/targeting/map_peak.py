@@ -40,7 +40,9 @@ def map_peak(case):
     2020, Am J Psychiatry, for its use.
     """
     if case.peak_map is None:
-        raise TargetError("the method 'map-peak' needs a map: pass peak_map=PeakMap(nifti, mask)")
+        raise TargetError(
+            "the method 'map-peak' needs a map: pass peak_map=efield.targeting.PeakMap(nifti, mask), or --map"
+        )
     point, value = peak_of(case.peak_map)
     if case.peak_map.space == "mni":
         point = case.model.mni().to_subject.points(point)[0]
