@@ -65,7 +65,8 @@ def calls(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "optimize", "simulate", "head", "head info", "head check", "coil", "coil info", "doctor"]
+    "command",
+    ["", "optimize", "simulate", "compare", "head", "head info", "head check", "coil", "coil info", "doctor"],
 )
 def test_help(command):
     result = run(*command.split(), "--help")
