@@ -241,7 +241,6 @@ class _Run:
                 self.coil,
                 poses,
                 yaw_deg,
-                limits.distance_mm,
                 self.didt,
                 direct=None if model.error <= EXTERIOR_TRUSTED else self.currents,
                 progress=lambda fraction: self.clock.report("search", fraction),
