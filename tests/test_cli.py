@@ -66,7 +66,19 @@ def calls(monkeypatch):
 
 @pytest.mark.parametrize(
     "command",
-    ["", "optimize", "simulate", "export", "head", "head info", "head check", "coil", "coil info", "doctor"],
+    [
+        "",
+        "optimize",
+        "simulate",
+        "compare",
+        "export",
+        "head",
+        "head info",
+        "head check",
+        "coil",
+        "coil info",
+        "doctor",
+    ],
 )
 def test_help(command):
     result = run(*command.split(), "--help")
@@ -253,7 +265,7 @@ def test_parse_target_forms(tmp_path):
     assert parse_target("-42, 44,30").name == "sphere (-42.0, 44.0, 30.0) r 5 mm"
     assert parse_target("mni:-42,44,30", 10).name == "mni (-42.0, 44.0, 30.0) r 10 mm"
     assert parse_target("mni:roi.nii").name == "mask roi.nii"
-    assert parse_target("dlpfc-left", 8).name == "mni (-42.0, 44.0, 30.0) r 8 mm"
+    assert parse_target("dlpfc-left", 8).name == "dlpfc-left r 8 mm"
 
 
 def test_python_errors_are_not_hidden(calls):

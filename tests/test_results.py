@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from results_fake import (
     SCALP,
     fake_candidates,
+    fake_comparison,
     fake_metrics,
     fake_optimize_result,
     fake_placement,
@@ -46,6 +47,7 @@ RESULTS = {
     "efield.optimize/1": fake_optimize_result,
     "efield.simulate/1": fake_simulate_result,
     "efield.session/1": fake_session_result,
+    "efield.compare/1": fake_comparison,
 }
 
 
