@@ -1,0 +1,481 @@
+"""Bounds of a coil's functionals over whole cells of placements; the derivation is in docs/certificate.md.
+
+A cell is a triangle of scalp times an interval of yaw. Its placements are reached from one
+reference by a translation t and a rotation; the functionals are expanded to first order there,
+and the rest is bounded through the second derivatives of the spline.
+"""
+
+import numpy as np
+
+from efield.kernels._jit import jit
+
+
+@jit
+def _cubic(t, w, d):
+    """Values `w` and derivatives `d` of the four cubic B-splines at fraction `t` of a cell."""
+    u = 1.0 - t
+    w[0], w[3] = u * u * u / 6.0, t * t * t / 6.0
+    w[1] = (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0
+    w[2] = (3.0 * u * u * u - 6.0 * u * u + 4.0) / 6.0
+    d[0], d[3] = -0.5 * u * u, 0.5 * t * t
+    d[1], d[2] = 1.5 * t * t - 2.0 * t, -1.5 * u * u + 2.0 * u
+
+
+@jit
+def _field_at(coefficients, origin, step, x, y, z, w, d, values, slopes):
+    """Nine functions at one point of the grid's frame, and their gradients (3, 9)."""
+    i = int(np.floor((x - origin[0]) / step))
+    j = int(np.floor((y - origin[1]) / step))
+    k = int(np.floor((z - origin[2]) / step))
+    _cubic((x - origin[0]) / step - i, w[0], d[0])
+    _cubic((y - origin[1]) / step - j, w[1], d[1])
+    _cubic((z - origin[2]) / step - k, w[2], d[2])
+    values[:] = 0.0
+    slopes[:] = 0.0
+    for a in range(4):
+        for b in range(4):
+            line = coefficients[i + a - 1, j + b - 1]
+            plain, across_x, across_y = w[0, a] * w[1, b], d[0, a] * w[1, b], w[0, a] * d[1, b]
+            for c in range(4):
+                row = line[k + c - 1]
+                w0, wx = plain * w[2, c], across_x * w[2, c] / step
+                wy, wz = across_y * w[2, c] / step, plain * d[2, c] / step
+                for f in range(9):
+                    values[f] += w0 * row[f]
+                    slopes[0, f] += wx * row[f]
+                    slopes[1, f] += wy * row[f]
+                    slopes[2, f] += wz * row[f]
+
+
+@jit
+def _cross(a, b, out):
+    out[0] = a[1] * b[2] - a[2] * b[1]
+    out[1] = a[2] * b[0] - a[0] * b[2]
+    out[2] = a[0] * b[1] - a[1] * b[0]
+
+
+@jit
+def _dot(a, b):
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@jit
+def _plane(triangle, plane):
+    """Two orthonormal directions (2, 3) of a triangle's plane."""
+    for c in range(3):
+        plane[0, c] = triangle[1, c] - triangle[0, c]
+        plane[1, c] = triangle[2, c] - triangle[0, c]
+    plane[0] /= np.sqrt(_dot(plane[0], plane[0]))
+    plane[1] -= _dot(plane[0], plane[1]) * plane[0]
+    plane[1] /= np.sqrt(_dot(plane[1], plane[1]))
+
+
+@jit
+def _normal_sum(point, centroids, area_normals, radius, total, change, bend, plane):
+    """Weighted sum of area normals, its derivative, and its second derivatives in a plane."""
+    total[:] = 0.0
+    change[:] = 0.0
+    bend[:] = 0.0
+    for f in range(centroids.shape[0]):
+        dx, dy, dz = point[0] - centroids[f, 0], point[1] - centroids[f, 1], point[2] - centroids[f, 2]
+        s = np.sqrt(dx * dx + dy * dy + dz * dz) / radius
+        if s >= 1.0:
+            continue
+        rest = 1.0 - s
+        weight = rest**4 * (4.0 * s + 1.0)
+        rate = -20.0 * rest**3 / (radius * radius)
+        outer = 60.0 * rest * rest / (radius**4 * max(s, 1e-12))
+        x = dx * plane[0, 0] + dy * plane[0, 1] + dz * plane[0, 2]
+        y = dx * plane[1, 0] + dy * plane[1, 1] + dz * plane[1, 2]
+        for c in range(3):
+            area = area_normals[f, c]
+            total[c] += weight * area
+            change[c, 0] += area * rate * dx
+            change[c, 1] += area * rate * dy
+            change[c, 2] += area * rate * dz
+            bend[c, 0] += area * (rate + outer * x * x)
+            bend[c, 1] += area * (rate + outer * y * y)
+            bend[c, 2] += area * outer * x * y
+
+
+@jit
+def _third_derivatives(point, reach, centroids, area_normals, radius, normal):
+    """Bounds along and across `normal` of the third derivatives of the weighted sum in reach.
+
+    That of the weight is at most ``120 / R^3 (1 - s) max(1 - s, |1 - 2 s|)``.
+    """
+    along, across = 0.0, 0.0
+    for f in range(centroids.shape[0]):
+        dx, dy, dz = point[0] - centroids[f, 0], point[1] - centroids[f, 1], point[2] - centroids[f, 2]
+        s = np.sqrt(dx * dx + dy * dy + dz * dz)
+        near, far = max(s - reach, 0.0) / radius, min((s + reach) / radius, 1.0)
+        if near >= 1.0:
+            continue
+        most = 120.0 * (1.0 - near) * max(1.0 - near, 2.0 * far - 1.0) / radius**3
+        part, whole = _dot(normal, area_normals[f]), _dot(area_normals[f], area_normals[f])
+        along += most * abs(part)
+        across += most * np.sqrt(max(whole - part * part, 0.0))
+    return along, across
+
+
+@jit
+def normal_bounds(
+    begin, end, triangles, finest, centroids, area_normals, radius, normals, slopes, rests
+):
+    """Smoothed normals at the middle of triangles, and how far they are from linear over them.
+
+    At a point s away from the middle, within the triangle, the normal is ``(n + u) / |n + u|``,
+    u across n, with ``|u - slope s| <= rest``. With S the weighted sum of area normals, u is
+    the part of S across n over that along n. It is expanded in pieces of the triangle.
+
+    Parameters
+    ----------
+    triangles : (n, 3, 3) array
+    finest : float
+        Reach below which pieces are not divided further.
+    centroids, area_normals : (n_triangles, 3) arrays
+        Of the surface: every triangle that the normals feel, at least.
+    radius : float
+        Of the smoothing.
+    normals, slopes, rests : (n, 3), (n, 3, 3), (n,) arrays
+        Outputs; `rests` is inf where no bound is found.
+    """
+    plane, middle, point, part = np.empty((2, 3)), np.empty(3), np.empty(3), np.empty(3)
+    total, change, bend = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
+    u, rate, steps = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
+    for i in range(begin, end):
+        corners, normal, slope = triangles[i], normals[i], slopes[i]
+        _plane(corners, plane)
+        for c in range(3):
+            middle[c] = (corners[0, c] + corners[1, c] + corners[2, c]) / 3.0
+        reach = 0.0
+        for v in range(3):
+            for c in range(3):
+                part[c] = corners[v, c] - middle[c]
+            reach = max(reach, np.sqrt(_dot(part, part)))
+        _normal_sum(middle, centroids, area_normals, radius, total, change, bend, plane)
+        size = np.sqrt(_dot(total, total))
+        rests[i] = np.inf
+        if size == 0.0:
+            normal[:] = 0.0
+            slope[:] = 0.0
+            continue
+        for c in range(3):
+            normal[c] = total[c] / size
+        for d in range(3):
+            along = normal[0] * change[0, d] + normal[1] * change[1, d] + normal[2] * change[2, d]
+            for c in range(3):
+                slope[c, d] = (change[c, d] - normal[c] * along) / size
+        n = int(np.ceil(reach / finest))
+        reach /= n
+        worst = 0.0
+        for p in range(n):
+            for q in range(2 * (n - p) - 1):  # upright pieces, then those upside down
+                upright = q < n - p
+                e, turn = (q, 1.0) if upright else (q - (n - p), -1.0)
+                third = 1.0 / 3.0 if upright else 2.0 / 3.0
+                for c in range(3):
+                    steps[0, c] = (corners[1, c] - corners[0, c]) / n
+                    steps[1, c] = (corners[2, c] - corners[0, c]) / n
+                    point[c] = corners[0, c] + (p + third) * steps[0, c] + (e + third) * steps[1, c]
+                _normal_sum(point, centroids, area_normals, radius, total, change, bend, plane)
+                along = _dot(normal, total)
+                if along <= 0.0:
+                    worst = np.inf
+                    continue
+                for c in range(3):
+                    u[c] = total[c] / along - normal[c]
+                across0 = along * np.sqrt(_dot(u, u))
+                for d in range(3):
+                    up = normal[0] * change[0, d] + normal[1] * change[1, d] + normal[2] * change[2, d]
+                    for c in range(3):
+                        rate[c, d] = (change[c, d] - (normal[c] + u[c]) * up) / along
+                # sizes, in the plane, of the derivatives of the parts of S along and across n
+                along1, across1, along2, across2 = 0.0, 0.0, 0.0, 0.0
+                for k in range(2):
+                    whole, up = 0.0, 0.0
+                    for c in range(3):
+                        one = _dot(change[c], plane[k])
+                        whole += one * one
+                        up += normal[c] * one
+                    along1 += up * up
+                    across1 += max(whole - up * up, 0.0)
+                for k in range(3):
+                    times = 2.0 if k == 2 else 1.0
+                    whole = bend[0, k] ** 2 + bend[1, k] ** 2 + bend[2, k] ** 2
+                    up = normal[0] * bend[0, k] + normal[1] * bend[1, k] + normal[2] * bend[2, k]
+                    along2 += times * up * up
+                    across2 += times * max(whole - up * up, 0.0)
+                along3, across3 = _third_derivatives(
+                    point, reach, centroids, area_normals, radius, normal
+                )
+                along1, across1 = np.sqrt(along1), np.sqrt(across1)
+                a2, t2 = np.sqrt(along2) + along3 * reach, np.sqrt(across2) + across3 * reach
+                a1, t1 = along1 + a2 * reach, across1 + t2 * reach
+                t0 = across0 + across1 * reach + 0.5 * t2 * reach * reach
+                least = along - along1 * reach - 0.5 * a2 * reach * reach
+                if least <= 0.0:
+                    worst = np.inf
+                    continue
+                second = t2 / least + 2.0 * t1 * a1 / least**2
+                second += t0 * (a2 / least**2 + 2.0 * a1 * a1 / least**3)
+                # the linear pieces against the linear whole, at the corners of the piece
+                for v in range(3):
+                    one = turn * ((2.0 if v == 0 else -1.0) / 3.0)
+                    two = turn * ((2.0 if v == 1 else -1.0) / 3.0)
+                    for c in range(3):
+                        part[c] = one * steps[0, c] + two * steps[1, c]
+                    off = 0.0
+                    for c in range(3):
+                        apart = u[c]
+                        for d in range(3):
+                            apart += rate[c, d] * part[d] - slope[c, d] * (point[d] - middle[d] + part[d])
+                        off += apart * apart
+                    worst = max(worst, np.sqrt(off) + 0.5 * second * reach * reach)
+        rests[i] = worst
+
+
+@jit
+def _frame(normal, central, yaw, rotation):
+    """Coil axes at a normal: the central frame carried over by the smallest rotation, then yaw."""
+    axis = np.empty(3)
+    turned, again = np.empty(3), np.empty(3)
+    outward = -central[:, 2]
+    _cross(outward, normal, axis)
+    share = 1.0 / (1.0 + _dot(outward, normal))
+    cosine, sine = np.cos(yaw), np.sin(yaw)
+    for column in range(3):
+        if column == 0:
+            v = cosine * central[:, 0] + sine * central[:, 1]
+        elif column == 1:
+            v = cosine * central[:, 1] - sine * central[:, 0]
+        else:
+            v = central[:, 2].copy()
+        _cross(axis, v, turned)
+        _cross(axis, turned, again)
+        for c in range(3):
+            rotation[c, column] = v[c] + turned[c] + share * again[c]
+
+
+@jit
+def cell_bounds(
+    begin,
+    end,
+    coefficients,
+    bends,
+    origin,
+    step,
+    positions,
+    moments,
+    extent,
+    distance,
+    central,
+    corners,
+    normals,
+    rates,
+    rests,
+    yaw,
+    half_yaw,
+    poses,
+    values,
+    affine,
+    slack,
+):
+    """Three functionals of a coil over cells of tangential placements.
+
+    Everything is in metres and in the grid's frame.
+
+    Parameters
+    ----------
+    coefficients : (nx, ny, nz, 9) array
+    bends : (nx, ny, nz, 18) array
+        For each grid cell bounds of the second derivatives (xx, yy, zz, xy, xz, yz) of B_x,
+        B_y, B_z, each the norm over the three functionals.
+    origin, step : (3,) array, float
+    positions, moments : (n_dipoles, 3) arrays
+        In the coil's frame.
+    extent : (3,) array
+        Radius, lowest and highest z of the dipoles in the coil's frame.
+    distance : float
+        Coil origin to scalp.
+    central : (3, 3) array
+        Coil axes over the middle of the region, from which yaw is carried over.
+    corners, normals, rates, rests : (n, 3, 3), (n, 3), (n, 3, 3), (n,) arrays
+        The cells' triangles, and what :func:`normal_bounds` says of them.
+    yaw, half_yaw : (n,) arrays
+    poses : (n, 3, 4) array
+        The reference placement of each cell.
+    values : (n, 3) array
+        Functionals there.
+    affine : (n, 6, 3) array
+        The first-order model at the cell's extreme points.
+    slack : (n,) array
+        The functionals of every placement of a cell lie within this (Euclidean) distance of
+        the convex hull of `affine`; inf where no bound is found.
+    """
+    w, d = np.empty((3, 4)), np.empty((3, 4))
+    b, slopes = np.empty(9), np.empty((3, 9))
+    point = np.empty(3)
+    shift, turn = np.empty((3, 3)), np.empty((3, 3))
+    rotation, centre = np.empty((3, 3)), np.empty(3)
+    arm, m, force, part = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    gradient = np.empty((3, 6))
+    reach_x, reach_m, grow = np.empty(3), np.empty(3), np.empty(3)
+    field1, slope1, second = np.empty(3), np.empty((3, 3)), np.empty((3, 6))
+    low, high = np.empty(3, np.int64), np.empty(3, np.int64)
+    spin = np.empty(3)
+    pair_a, pair_b = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
+    shape = coefficients.shape
+    far = np.sqrt(extent[0] ** 2 + max(abs(extent[1]), abs(extent[2])) ** 2)
+    for i in range(begin, end):
+        slack[i] = np.inf
+        values[i], affine[i], poses[i] = 0.0, 0.0, 0.0
+        for c in range(3):
+            point[c] = (corners[i, 0, c] + corners[i, 1, c] + corners[i, 2, c]) / 3.0
+        normal, slope, rest = normals[i], rates[i], rests[i]
+        if not rest < 0.5:
+            continue
+        # extreme translations and rotations of the linear model, and what it leaves over
+        tilt, move = 0.0, 0.0
+        for v in range(3):
+            for c in range(3):
+                part[c] = 0.0
+                for e in range(3):
+                    part[c] += slope[c, e] * (corners[i, v, e] - point[e])
+            for c in range(3):
+                shift[v, c] = corners[i, v, c] - point[c] + distance * part[c]
+            _cross(normal, part, turn[v])
+            tilt = max(tilt, np.sqrt(_dot(part, part)))
+            move = max(move, np.sqrt(_dot(shift[v], shift[v])))
+        tilt += rest
+        if tilt > 0.5:
+            continue
+        rest_shift = distance * (rest + 0.5 * tilt * tilt)
+        rest_turn = rest + tilt**3 / 3.0
+        lean = np.arccos(min(1.0, max(-1.0, -_dot(normal, central[:, 2]))))
+        if lean + tilt > 2.0:
+            continue
+        wide = half_yaw[i] + tilt * np.tan(0.5 * (lean + tilt))  # with the yaw that transport adds
+
+        _frame(normal, central, yaw[i], rotation)
+        inside = True
+        for c in range(3):
+            centre[c] = point[c] + distance * normal[c]
+            across = extent[0] * np.sqrt(max(0.0, 1.0 - rotation[c, 2] ** 2)) + move + rest_shift + tilt * far
+            one, other = extent[1] * rotation[c, 2], extent[2] * rotation[c, 2]
+            first = (centre[c] + min(one, other) - across - origin[c]) / step
+            last = (centre[c] + max(one, other) + across - origin[c]) / step
+            inside = inside and first >= 1.0 and last <= shape[c] - 3.0
+            for e in range(3):
+                poses[i, c, e] = rotation[c, e]
+            poses[i, c, 3] = centre[c]
+        if not inside:
+            continue
+
+        gradient[:] = 0.0
+        curvature = 0.0
+        twist = tilt * tilt + 2.0 * tilt * wide + tilt * wide * wide
+        for j in range(positions.shape[0]):
+            for c in range(3):
+                arm[c] = _dot(rotation[c], positions[j])
+                m[c] = _dot(rotation[c], moments[j])
+            _field_at(
+                coefficients,
+                origin,
+                step,
+                arm[0] + centre[0],
+                arm[1] + centre[1],
+                arm[2] + centre[2],
+                w,
+                d,
+                b,
+                slopes,
+            )
+            for f in range(3):
+                bx, by, bz = b[3 * f], b[3 * f + 1], b[3 * f + 2]
+                values[i, f] += m[0] * bx + m[1] * by + m[2] * bz
+                for c in range(3):
+                    force[c] = (
+                        m[0] * slopes[c, 3 * f] + m[1] * slopes[c, 3 * f + 1] + m[2] * slopes[c, 3 * f + 2]
+                    )
+                    gradient[f, c] += force[c]
+                gradient[f, 3] += arm[1] * force[2] - arm[2] * force[1] + m[1] * bz - m[2] * by
+                gradient[f, 4] += arm[2] * force[0] - arm[0] * force[2] + m[2] * bx - m[0] * bz
+                gradient[f, 5] += arm[0] * force[1] - arm[1] * force[0] + m[0] * by - m[1] * bx
+
+            # how far the dipole and its moment move along the way to any placement of the cell
+            length, strength = np.sqrt(_dot(arm, arm)), np.sqrt(_dot(m, m))
+            arm_up, m_up = _dot(arm, normal), _dot(m, normal)
+            arm_flat = np.sqrt(max(length * length - arm_up * arm_up, 0.0))
+            m_flat = np.sqrt(max(strength * strength - m_up * m_up, 0.0))
+            _cross(normal, arm, spin)
+            for c in range(3):
+                flat = np.sqrt(max(0.0, 1.0 - normal[c] * normal[c])) * wide * wide
+                grow[c] = twist * length + flat * arm_flat
+                most = 0.0
+                for v in range(3):
+                    _cross(turn[v], arm, part)
+                    most = max(most, abs(shift[v, c] + part[c]))
+                reach_x[c] = most + wide * abs(spin[c]) + rest_shift + rest_turn * length + grow[c]
+            _cross(normal, m, spin)
+            for c in range(3):
+                flat = np.sqrt(max(0.0, 1.0 - normal[c] * normal[c])) * wide * wide
+                force[c] = twist * strength + flat * m_flat
+                most = 0.0
+                for v in range(3):
+                    _cross(turn[v], m, part)
+                    most = max(most, abs(part[c]))
+                reach_m[c] = most + wide * abs(spin[c]) + rest_turn * strength + force[c]
+
+            # the largest second derivatives of the spline where the dipole passes
+            for c in range(3):
+                x = arm[c] + centre[c] - origin[c]
+                low[c] = max(1, int(np.floor((x - reach_x[c]) / step)))
+                high[c] = min(shape[c] - 3, int(np.floor((x + reach_x[c]) / step)))
+            second[:] = 0.0
+            for p in range(low[0], high[0] + 1):
+                for q in range(low[1], high[1] + 1):
+                    for r in range(low[2], high[2] + 1):
+                        row = bends[p, q, r]
+                        for k in range(6):
+                            for c in range(3):
+                                second[c, k] = max(second[c, k], row[3 * k + c])
+
+            for c in range(3):
+                field1[c] = np.sqrt(b[c] ** 2 + b[3 + c] ** 2 + b[6 + c] ** 2)
+                bent = 0.0
+                for a in range(3):
+                    slope1[c, a] = np.sqrt(
+                        slopes[a, c] ** 2 + slopes[a, 3 + c] ** 2 + slopes[a, 6 + c] ** 2
+                    )
+                    field1[c] += reach_x[a] * slope1[c, a]
+                for k in range(6):
+                    a, e = pair_a[k], pair_b[k]
+                    if a == e:
+                        bent += reach_x[a] * reach_x[a] * second[c, k]
+                        slope1[c, a] += reach_x[a] * second[c, k]
+                    else:
+                        bent += 2.0 * reach_x[a] * reach_x[e] * second[c, k]
+                        slope1[c, a] += reach_x[e] * second[c, k]
+                        slope1[c, e] += reach_x[a] * second[c, k]
+                field1[c] += 0.5 * bent
+                largest = abs(m[c]) + reach_m[c]
+                curvature += force[c] * field1[c] + largest * bent
+                for a in range(3):
+                    curvature += (2.0 * reach_m[c] * reach_x[a] + largest * grow[a]) * slope1[c, a]
+
+        shifts, turns = 0.0, 0.0
+        for f in range(3):
+            for c in range(3):
+                shifts += gradient[f, c] ** 2
+                turns += gradient[f, 3 + c] ** 2
+            swing = wide * (
+                gradient[f, 3] * normal[0] + gradient[f, 4] * normal[1] + gradient[f, 5] * normal[2]
+            )
+            for v in range(3):
+                there = values[i, f]
+                for c in range(3):
+                    there += gradient[f, c] * shift[v, c] + gradient[f, 3 + c] * turn[v, c]
+                affine[i, 2 * v, f] = there - swing
+                affine[i, 2 * v + 1, f] = there + swing
+        slack[i] = rest_shift * np.sqrt(shifts) + rest_turn * np.sqrt(turns) + 0.5 * curvature
