@@ -14,8 +14,8 @@ from efield.adjoint.current import ADJOINT_RTOL, AdjointCurrents, adjoint_curren
 from efield.adjoint.exterior import fit_harmonic
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.fem.assemble import assemble, geometry
-from efield.fem.source import dadt, dipoles_in_head
-from efield.forward import DEFAULT_RTOL, require_outside, simulate
+from efield.fem.source import dipoles_in_head
+from efield.forward import DEFAULT_RTOL, checked_dadt, simulate
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 from efield.model.heads import load_head
@@ -218,19 +218,9 @@ def turned(poses, yaw_deg):
     return [Placement(pose) for pose in poses @ yaw_rotations(np.asarray(yaw_deg))]
 
 
-def node_dadt(prepared, coil, placements):
-    """dA/dt at the nodes (n, 3, k), each placement checked, as solve_potentials does it."""
-    out = np.empty((len(prepared.nodes), 3, len(placements)), np.float32)
-    for k, placement in enumerate(placements):
-        require_outside(prepared.head, coil, placement)
-        where, moments = dipoles_in_head(coil, placement)
-        out[:, :, k] = dadt(prepared.nodes, where, moments * DIDT)
-    return out
-
-
 def loads(prepared, coil, placements):
     """Right-hand sides (n, k) and the dA/dt they come from."""
-    rates = node_dadt(prepared, coil, placements)
+    rates = checked_dadt(prepared, coil, placements, DIDT)
     return prepared.source_load(rates), rates
 
 
@@ -256,8 +246,17 @@ def element_field(prepared, potential, rates, elements):
 
 
 def forward(prepared, coil, placement):
-    """One field as a user asks for it."""
-    return simulate(prepared, coil, placement, didt=DIDT)
+    """One field as a user asks for it, E formed."""
+    field = simulate(prepared, coil, placement, didt=DIDT)
+    field.E  # noqa: B018 - formed when it is asked for
+    return field
+
+
+def forward_many(prepared, coil, placements):
+    """Fields of a batch; E of each is formed and let go again."""
+    fields = list(simulate(prepared, coil, placements, didt=DIDT))
+    while fields:
+        fields.pop().E  # noqa: B018
 
 
 def grid_optimum(source, coil, search):

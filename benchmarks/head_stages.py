@@ -170,7 +170,7 @@ def _forward(prepared, coil, clock, rows):
     row.errors = {"residual": field.residual, **_difference(field.E[None, elements], exact[:1])}
     rows.append(row)
     del field, b, rates
-    many = partial(engine.forward, prepared, coil, placements)
+    many = partial(engine.forward_many, prepared, coil, placements)
     rows.append(clock(f"forward E in {count}", many, items=count)[1])
 
 

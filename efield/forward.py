@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from efield.errors import EfieldError, PlacementError
-from efield.fem.source import dadt, dipoles_in_head
+from efield.fem.source import dadt, dipoles_in_head, element_field
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.coils import load_coil
 from efield.model.placement import Placement
@@ -19,13 +19,15 @@ DEFAULT_RTOL = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Field(FieldsOnlyPickle):
-    """Electric field of one placement, one value per tetrahedron.
+    """Electric field of one placement, one value per tetrahedron, formed when it is first asked for.
 
     Attributes
     ----------
     head : HeadModel
-    E : (n_tets, 3) array, V/m
-        ``-dA/dt - grad v`` in the head's frame, raw: constant per tetrahedron.
+    node_potential : (n,) array, V
+        v at the nodes of ``head.mesh.ordered``, up to a constant.
+    node_dadt : (n, 3) array, V/m
+        dA/dt there.
     placement : Placement
     didt : float, A/s
     coil_name : str
@@ -34,11 +36,19 @@ class Field(FieldsOnlyPickle):
     """
 
     head: object = field(repr=False)
-    E: np.ndarray = field(repr=False)
+    node_potential: np.ndarray = field(repr=False)
+    node_dadt: np.ndarray = field(repr=False)
     placement: Placement
     didt: float
     coil_name: str
     residual: float
+
+    @cached_property
+    def E(self):
+        """(n_tets, 3) ``-dA/dt - grad v`` in the head's frame, V/m, raw: constant per tetrahedron."""
+        mesh = self.head.mesh.ordered
+        e_field = element_field(mesh.nodes, mesh.tets, self.node_potential, self.node_dadt, mesh.tet_order)
+        return read_only(e_field)
 
     @cached_property
     def magnitude(self):
@@ -149,15 +159,16 @@ class SolvedBatch:
         """Indices of the placements."""
         return range(self.potential.shape[1])
 
-    def on_elements(self, k, elements=None):
-        """E of placement `k` on some tetrahedra, or on all; (n, 3), V/m."""
+    def on_elements(self, k, elements):
+        """E of placement `k` on some tetrahedra; (n, 3), V/m."""
         return self.prepared.element_field(self.potential[:, k], self.node_dadt[:, :, k], elements)
 
     def field(self, k, placement):
         """The whole :class:`Field` of placement `k`."""
         return Field(
             head=self.prepared.head,
-            E=read_only(self.on_elements(k)),
+            node_potential=read_only(self.potential[:, k]),
+            node_dadt=read_only(self.node_dadt[:, :, k]),
             placement=placement,
             didt=self.didt,
             coil_name=self.coil_name,
@@ -172,13 +183,23 @@ def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL):
     -------
     SolvedBatch
     """
-    node_dadt = np.empty((len(prepared.nodes), 3, len(placements)), np.float32)
-    for k, placement in enumerate(placements):
-        require_outside(prepared.head, coil, placement)
-        positions, moments = dipoles_in_head(coil, placement)
-        node_dadt[:, :, k] = dadt(prepared.nodes, positions, moments * didt)
+    node_dadt = checked_dadt(prepared, coil, placements, didt)
     solution = prepared.solve(prepared.source_load(node_dadt), rtol=rtol)
     return SolvedBatch(prepared, solution.x, node_dadt, solution.residual, didt, coil.name)
+
+
+def checked_dadt(prepared, coil, placements, didt):
+    """dA/dt at the nodes (n, 3, k), V/m, of placements that all lie outside the head.
+
+    Raises
+    ------
+    PlacementError
+        A dipole of the coil lies inside the head.
+    """
+    for placement in placements:
+        require_outside(prepared.head, coil, placement)
+    positions, moments = zip(*(dipoles_in_head(coil, placement) for placement in placements), strict=True)
+    return dadt(prepared.nodes, np.stack(positions), didt * np.stack(moments))
 
 
 def _as_placements(placements):

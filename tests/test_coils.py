@@ -83,12 +83,12 @@ def test_kernel_is_the_plain_sum(kernel):
     rng = np.random.default_rng(5)
     positions, moments = rng.normal(size=(7, 3)), rng.normal(size=(7, 3))
     points = rng.normal(loc=(0, 0, 8), size=(300, 3))
-    out = np.full((3, 300), np.nan)
-    kernel(20, 290, *np.ascontiguousarray(points.T), positions, moments, *out)
+    out = np.full((300, 3, 1), np.nan)
+    kernel(20, 290, np.ascontiguousarray(points.T), positions[None], moments[None], out)
     np.testing.assert_allclose(
-        out.T[20:290], oracles.dipole_a(positions, moments, points[20:290]), rtol=1e-11, atol=1e-20
+        out[20:290, :, 0], oracles.dipole_a(positions, moments, points[20:290]), rtol=1e-11, atol=1e-20
     )
-    assert np.isnan(np.delete(out, np.s_[20:290], axis=1)).all()
+    assert np.isnan(np.delete(out, np.s_[20:290], axis=0)).all()
 
 
 # Parametric coils

@@ -164,8 +164,8 @@ def test_magnitude_and_far_field():
     misses = []
     for distance in (1.0, 2.0, 4.0):
         shift = np.array([distance, 0.0, 0.0])
-        near = dadt(points, positions + shift, moments)
-        total = dadt(points, shift[None], moments.sum(axis=0)[None])
+        near = dadt(points, (positions + shift)[None], moments[None])
+        total = dadt(points, shift[None, None], moments.sum(axis=0)[None, None])
         misses.append(np.abs(near - total).max() / np.abs(total).max())
     assert misses[0] > 1.8 * misses[1] > 1.8**2 * misses[2]
     field = simulate(PREPARED, *random_case(5)[:2])

@@ -1,6 +1,6 @@
 """Every kernel: compiled, as plain Python, and against a NumPy twin; slices make up the whole.
 
-The products of `sparse.PRODUCTS` are built from LLVM instructions and run compiled only.
+The kernels of `sparse.BLOCKS` are built from LLVM instructions and run compiled only.
 """
 
 import importlib
@@ -20,6 +20,7 @@ from efield.fem.assemble import assemble, geometry
 from efield.kernels import biot_savart, dipole, fem, harmonic, sparse, spline, topology
 from efield.kernels import geometry as triangles
 from efield.model.mesh import TetMesh
+from efield.model.surface import TriSurface
 from efield.solve.matrix import product
 
 
@@ -47,8 +48,8 @@ def assert_same(got, expected, rtol):
 def dipole_arguments(rng):
     n = 700  # more than two blocks of points
     points = rng.uniform(-0.05, 0.05, (3, n))
-    positions = rng.uniform(0.06, 0.1, (9, 3))
-    return 0, n, *points, positions, rng.standard_normal((9, 3)), *np.zeros((3, n))
+    positions = rng.uniform(0.06, 0.1, (2, 9, 3))
+    return 0, n, points, positions, rng.standard_normal((2, 9, 3)), np.zeros((n, 3, 2))
 
 
 def mesh_arrays(rng):
@@ -110,7 +111,8 @@ def source_times_arguments(rng):
 def element_field_arguments(rng):
     nodes, tets, *_ = mesh_arrays(rng)
     n, m = len(nodes), len(tets)
-    return 0, m, nodes, tets, rng.standard_normal(n), rng.standard_normal((n, 3)), np.zeros((m, 3))
+    values = rng.standard_normal(n), rng.standard_normal((n, 3))
+    return 0, m, nodes, tets, *values, rng.permutation(m), np.zeros((m, 3))
 
 
 def functional_load_arguments(rng):
@@ -134,14 +136,6 @@ def random_csr(rng, shape, density=0.15):
     return matrix.tocsr()
 
 
-def spmm_arguments(rng, width, dtype=np.float64):
-    matrix = random_csr(rng, (60, 40))
-    x = rng.standard_normal((40, width)).astype(dtype)
-    data = matrix.data.astype(dtype)
-    index = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
-    return 0, 60, *index, data, x, np.full((60, width), 7, dtype)
-
-
 def product_counts_arguments(rng):
     a, b = random_csr(rng, (50, 40)), random_csr(rng, (40, 30))
     return 0, 50, a.indptr, a.indices, b.indptr, b.indices, 30, np.zeros(50, np.int64)
@@ -162,12 +156,13 @@ def blocks(rng, n):
 
 def ray_hits_arguments(rng):
     surface = layered_sphere((50.0,), (5,), 25.0)
-    corners = surface.nodes_mm[surface.boundary_faces]
-    a, b, c = (np.ascontiguousarray(corners[:, i]) for i in range(3))
+    surface = TriSurface.of_faces(surface.nodes_mm, surface.boundary_faces)
     origins = rng.uniform(-80, 80, (40, 3))
     directions = rng.standard_normal((40, 3))
+    directions[::4, 1] = 0.0  # along a wall of the cells
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return 0, 40, origins, directions, a, b - a, c - a, np.zeros(40), np.zeros(40, np.int64)
+    out = np.zeros(40), np.zeros(40, np.int64)
+    return 0, 40, origins, directions, surface.corners_mm, *surface._touched_cells, *out
 
 
 def crossings_arguments(rng):
@@ -270,15 +265,11 @@ CASES = {
     fem.element_field: element_field_arguments,
     fem.functional_load: functional_load_arguments,
     fem.current_sources: current_sources_arguments,
-    sparse.spmm_4: lambda rng: spmm_arguments(rng, 4),
-    sparse.spmm_8: lambda rng: spmm_arguments(rng, 8),
-    sparse.spmm_16: lambda rng: spmm_arguments(rng, 16),
     sparse.product_counts: product_counts_arguments,
     sparse.product_rows: product_rows_arguments,
     sparse.scale_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
-    sparse.subtract: lambda rng: (0, 50, *blocks(rng, 2)),
-    sparse.add: lambda rng: (0, 50, *blocks(rng, 2)),
-    sparse.add_jacobi: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 3)),
+    sparse.scale_columns: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),
+    sparse.move: lambda rng: (0, 50, *blocks(rng, 2)),
     sparse.update_direction: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),
     sparse.update_solution: lambda rng: (0, 50, rng.standard_normal(3), *blocks(rng, 4)),
     sparse.partial_dots: lambda rng: (0, 3, *rng.standard_normal((2, 10000, 3)), np.zeros((3, 3))),
@@ -301,9 +292,6 @@ CASES = {
     spline.field_values: field_values_arguments,
 }
 """Kernel to a realistic call of it. The twin is the function of the same name in twins.py."""
-
-COMPILED_ONLY = set(sparse.PRODUCTS.values())
-"""Kernels of LLVM instructions, which plain Python cannot run."""
 
 TOGETHER = {topology.count_parts, topology.fill_parts, topology.match_parts}
 """Stages of one hash join, tested as a whole below."""
@@ -329,8 +317,7 @@ def test_kernel_equals_its_twin(kernel, rng):
     arguments = CASES[kernel](rng)
     expected = run(getattr(twins, kernel.__name__), arguments)
     assert_same(run(kernel, arguments), expected, 1e-12)
-    if kernel not in COMPILED_ONLY:
-        assert_same(run(kernel.py_func, arguments), expected, 1e-12)
+    assert_same(run(kernel.py_func, arguments), expected, 1e-12)
 
 
 CHUNKED = [k for k in CASES if k.py_func.__code__.co_varnames[:2] == ("begin", "end")]
@@ -388,14 +375,26 @@ def test_coil_gradients_are_the_derivatives(rng):
         np.testing.assert_allclose(gradient[:, :, axis], expected, atol=1e-6 * scale)
 
 
-@pytest.mark.parametrize("width", sparse.PRODUCTS)
+@pytest.mark.parametrize("width", sparse.BLOCKS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_products_with_blocks_equal_scipy(width, dtype, rng):
-    begin, end, indptr, indices, data, x, y = spmm_arguments(rng, width, dtype)
-    sparse.PRODUCTS[width](begin, end, indptr, indices, data, x, y)
-    expected = csr_array((data, indices, indptr), shape=(60, 40)).astype(np.float64) @ x
-    assert y.dtype == dtype
-    np.testing.assert_allclose(y, expected, rtol=0, atol=20 * np.finfo(dtype).eps * np.abs(expected).max())
+    matrix = random_csr(rng, (60, 60))
+    x, b, y = rng.standard_normal((3, 60, width)).astype(dtype)
+    weight, data = rng.standard_normal(60).astype(dtype), matrix.data.astype(dtype)
+    index = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32)
+    product = csr_array((data, *index[::-1]), shape=(60, 60)).astype(np.float64) @ x
+    expected = {
+        "product": ((), product),
+        "residual": ((b,), b - product),
+        "add_product": ((), y + product),
+        "jacobi": ((b, weight), x + weight[:, None] * (b - product)),
+    }
+    for name, (inputs, wanted) in expected.items():
+        out, kernel = y.copy(), getattr(sparse.BLOCKS[width], name)
+        for begin, end in itertools.pairwise((0, 1, 33, 60)):  # slices make up the whole
+            kernel(begin, end, *index, data, x, *inputs, out)
+        assert out.dtype == dtype
+        np.testing.assert_allclose(out, wanted, rtol=0, atol=40 * np.finfo(dtype).eps * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("shape", [(50, 40, 30), (5000, 300, 200)])  # one thread, and slices

@@ -157,7 +157,8 @@ def solve_with_dadt(prepared, dadt):
     """Potential in solver order and E in the mesh's own, for dA/dt at the solver's nodes."""
     load = prepared.source_load(np.ascontiguousarray(dadt[:, :, None]))
     v = np.ascontiguousarray(prepared.solve(load, rtol=1e-10).x[:, 0])
-    return v, prepared.element_field(v, np.ascontiguousarray(dadt))
+    everywhere = np.arange(len(prepared.head.tets))
+    return v, prepared.element_field(v, np.ascontiguousarray(dadt), everywhere)
 
 
 def test_manufactured_solution_with_tensors():

@@ -6,10 +6,9 @@ from oracles import biot_savart, dipole_a, p1_gradients
 # --- dipoles
 
 
-def vector_potential(begin, end, x, y, z, positions, moments, out_x, out_y, out_z):
-    part = slice(begin, end)
-    points = np.stack([x[part], y[part], z[part]], axis=-1)
-    out_x[part], out_y[part], out_z[part] = dipole_a(positions, moments, points).T
+def vector_potential(begin, end, points, positions, moments, out):
+    for k in range(len(positions)):
+        out[begin:end, :, k] = dipole_a(positions[k], moments[k], points[:, begin:end].T)
 
 
 # --- first-order elements
@@ -65,10 +64,10 @@ def source_times(begin, end, indptr, indices, source, dadt, out):
         out[i] = -np.einsum("pj,pjc->c", source[row], dadt[indices[row]])
 
 
-def element_field(begin, end, nodes, tets, potential, dadt, out):
+def element_field(begin, end, nodes, tets, potential, dadt, place, out):
     tets = tets[begin:end]
     gradients, _ = p1_gradients(nodes, tets)
-    out[begin:end] = -dadt[tets].mean(axis=1) - np.einsum("ta,tai->ti", potential[tets], gradients)
+    out[place[begin:end]] = -dadt[tets].mean(axis=1) - np.einsum("ta,tai->ti", potential[tets], gradients)
 
 
 def functional_load(nodes, tets, elements, weights, out):
@@ -84,15 +83,6 @@ def current_sources(nodes, tets, sigma, psi, elements, weights, out):
 
 
 # --- sparse blocks
-
-
-def spmm(begin, end, indptr, indices, data, x, y):
-    for i in range(begin, end):
-        row = slice(indptr[i], indptr[i + 1])
-        y[i] = data[row] @ x[indices[row]]
-
-
-spmm_4 = spmm_8 = spmm_16 = spmm
 
 
 def product_counts(begin, end, a_indptr, a_indices, b_indptr, b_indices, n_columns, counts):
@@ -119,16 +109,13 @@ def scale_rows(begin, end, weight, b, x):
     x[begin:end] = weight[begin:end, None] * b[begin:end]
 
 
-def subtract(begin, end, b, y):
-    y[begin:end] = b[begin:end] - y[begin:end]
+def scale_columns(begin, end, x, scale, y):
+    y[begin:end] = x[begin:end] * scale
 
 
-def add(begin, end, y, x):
+def move(begin, end, y, x):
     x[begin:end] += y[begin:end]
-
-
-def add_jacobi(begin, end, weight, b, y, x):
-    x[begin:end] += weight[begin:end, None] * (b[begin:end] - y[begin:end])
+    y[begin:end] = 0
 
 
 def update_direction(begin, end, z, beta, p):
@@ -149,14 +136,15 @@ def partial_dots(begin, end, x, y, partial):
 # --- triangles
 
 
-def ray_hits(begin, end, origins, directions, corner, edge1, edge2, nearest, face):
+def ray_hits(begin, end, origins, directions, triangles, low, size, shape, starts, order, nearest, face):
+    """Every ray against every triangle."""
     for i in range(begin, end):
         nearest[i], face[i] = np.inf, -1
-        for f in range(len(corner)):
-            system = np.stack([edge1[f], edge2[f], -directions[i]], axis=-1)
+        for f, (a, b, c) in enumerate(triangles):
+            system = np.stack([b - a, c - a, -directions[i]], axis=-1)
             if np.linalg.det(system) == 0:
                 continue
-            u, v, t = np.linalg.solve(system, origins[i] - corner[f])
+            u, v, t = np.linalg.solve(system, origins[i] - a)
             if min(u, v, 1 - u - v) >= -1e-12 and 0 <= t < nearest[i]:
                 nearest[i], face[i] = t, f
 

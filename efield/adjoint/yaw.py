@@ -9,6 +9,7 @@ Gomez et al. 2021 (10.1016/j.neuroimage.2020.117696).
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import scipy.linalg
@@ -51,6 +52,7 @@ class YawExpansion:
     weights: np.ndarray
 
     @classmethod
+    @lru_cache(maxsize=4)
     def of(cls, coil, distance_mm):
         """Expansion for a coil whose origin lies `distance_mm` above the scalp."""
         radius = np.hypot(coil.positions[:, 0], coil.positions[:, 1])

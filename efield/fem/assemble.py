@@ -20,18 +20,14 @@ DADT_RULE = "interpolated from its values at the nodes by the element's own basi
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Compact copy of a mesh in the solver's own order, SI.
+    """An ordered mesh with its conductivities, SI.
 
     Attributes
     ----------
-    nodes : (n, 3) array, m
-        Only the nodes that tetrahedra use, along a Morton curve.
-    tets : (n_tets, 4) int32 array
-        Indices into `nodes`; ordered by their smallest node.
+    nodes, tets, node_order, tet_order
+        As in :class:`efield.model.order.OrderedMesh`.
     sigma : (n_tets, 6) array, S/m
         xx, yy, zz, xy, xz, yz.
-    node_order, tet_order : int arrays
-        ``nodes == mesh.nodes[node_order]``, tetrahedra likewise.
     """
 
     nodes: np.ndarray
@@ -52,7 +48,7 @@ class Operators:
 
 
 def geometry(mesh, conductivity):
-    """Order a mesh for the solver: neighbours in space become neighbours in memory.
+    """The mesh in the solver's order, with its conductivities.
 
     Raises
     ------
@@ -65,20 +61,13 @@ def geometry(mesh, conductivity):
             f"{len(flat)} tetrahedra have no volume, the first is {flat[0]} with nodes "
             f"{mesh.tets[flat[0]].tolist()}; repair the mesh (`efield head check` lists them)"
         )
-    used = np.zeros(len(mesh.nodes_mm), bool)
-    used[mesh.tets] = True
-    used = np.flatnonzero(used)
-    node_order = used[np.argsort(_morton(mesh.nodes_mm[used]), kind="stable")]
-    position = np.full(len(mesh.nodes_mm), -1, np.int32)
-    position[node_order] = np.arange(len(node_order), dtype=np.int32)
-    tets = position[mesh.tets]
-    tet_order = np.argsort(tets.min(axis=1), kind="stable")
+    ordered = mesh.ordered
     return Geometry(
-        nodes=mesh.nodes[node_order],
-        tets=tets[tet_order],
-        sigma=_six_components(conductivity[tet_order]),
-        node_order=node_order,
-        tet_order=tet_order,
+        nodes=ordered.nodes,
+        tets=ordered.tets,
+        sigma=_six_components(conductivity[ordered.tet_order]),
+        node_order=ordered.node_order,
+        tet_order=ordered.tet_order,
     )
 
 
@@ -126,28 +115,3 @@ def _six_components(conductivity):
         rows, columns = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
         sigma[:] = conductivity[:, rows, columns]
     return sigma
-
-
-def _morton(points):
-    """Morton code of points on a 2^20 lattice (interleaved bits)."""
-    low = points.min(axis=0)
-    size = max(float(np.ptp(points, axis=0).max()), 1e-30)
-    lattice = ((points - low) * ((2**20 - 1) / size)).astype(np.uint64)
-    code = np.zeros(len(points), np.uint64)
-    for axis in range(3):
-        code |= _spread_bits(lattice[:, axis]) << np.uint64(axis)
-    return code
-
-
-def _spread_bits(v):
-    """Put two zero bits between the lowest 21 bits of each value."""
-    v = v & np.uint64(0x1FFFFF)
-    for shift, mask in (
-        (32, 0x1F00000000FFFF),
-        (16, 0x1F0000FF0000FF),
-        (8, 0x100F00F00F00F00F),
-        (4, 0x10C30C30C30C30C3),
-        (2, 0x1249249249249249),
-    ):
-        v = (v | (v << np.uint64(shift))) & np.uint64(mask)
-    return v

@@ -1,8 +1,8 @@
-"""dA/dt of a coil at points in the head."""
+"""dA/dt of coils at the nodes, and the field it makes together with the potential."""
 
 import numpy as np
 
-from efield.kernels import dipole
+from efield.kernels import dipole, fem
 from efield.kernels._jit import run_chunks
 from efield.units import to_m
 
@@ -16,7 +16,7 @@ def dipoles_in_head(coil, placement):
 
 
 def dadt(points, positions, rates):
-    """dA/dt at points, directly summed.
+    """dA/dt of some coils at points, directly summed.
 
     In float32, with coordinates from the points' centre: an error of about 1e-6 of the largest
     value, four orders below what the discretization makes of it.
@@ -24,25 +24,43 @@ def dadt(points, positions, rates):
     Parameters
     ----------
     points : (n, 3) array, m
-    positions : (n_dipoles, 3) array, m
-    rates : (n_dipoles, 3) array, A m^2 / s
+    positions : (n_coils, n_dipoles, 3) array, m
+    rates : (n_coils, n_dipoles, 3) array, A m^2 / s
         Moments times dI/dt.
 
     Returns
     -------
-    (n, 3) float32 array, V/m
+    (n, 3, n_coils) float32 array, V/m
     """
     centre = points.mean(axis=0)
-    x, y, z = np.ascontiguousarray((points - centre).T, dtype=np.float32)
-    out = np.empty((3, len(points)), np.float32)
+    out = np.empty((len(points), 3, len(positions)), np.float32)
     run_chunks(
         dipole.vector_potential,
         len(points),
-        x,
-        y,
-        z,
+        np.ascontiguousarray((points - centre).T, dtype=np.float32),
         np.ascontiguousarray(positions - centre, dtype=np.float32),
         np.ascontiguousarray(rates, dtype=np.float32),
-        *out,
+        out,
     )
-    return out.T
+    return out
+
+
+def element_field(nodes, tets, potential, dadt, place):
+    """``E = -dA/dt - grad v`` of first-order tetrahedra, dA/dt by the node rule.
+
+    Parameters
+    ----------
+    nodes : (n, 3) array, m
+    tets : (n_tets, 4) int32 array
+    potential : (n,) array, V
+    dadt : (n, 3) array, V/m
+    place : (n_tets,) int array
+        Row of the result that each tetrahedron's field goes to.
+
+    Returns
+    -------
+    (n_tets, 3) array, V/m
+    """
+    values = np.empty((len(tets), 3))
+    run_chunks(fem.element_field, len(tets), nodes, tets, potential, dadt, place, values)
+    return values

@@ -19,18 +19,27 @@ from numba.core.caching import FunctionCache
 _warned = threading.Event()
 
 
-def jit(function):
+def jit(function, *, flags=False):
     """Compile on first use, cached on disk where a cache directory can be written.
 
     ``error_model="numpy"`` is what lets division and ``1/sqrt`` vectorise; singular
     points are handled in the kernels.
     """
-    dispatcher = numba.njit(function, nogil=True, error_model="numpy")
+    dispatcher = numba.njit(function, nogil=True, error_model="numpy", fastmath=flags)
     try:
         dispatcher._cache = _DiskCache(function)  # what cache=True does, with numba's own class
     except RuntimeError as error:  # numba found no place for its cache
         _warn_uncached(error)
     return dispatcher
+
+
+def jit_fused(function):
+    """The same where a multiplication and an addition may become one instruction, rounded once.
+
+    12 % of the time of a dipole sum. Not for geometric predicates: ``a * b - c * d`` is no longer
+    exactly antisymmetric.
+    """
+    return jit(function, flags={"contract"})
 
 
 class _DiskCache(FunctionCache):

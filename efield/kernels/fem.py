@@ -128,10 +128,10 @@ def source_times(begin, end, indptr, indices, source, dadt, out):
 
 
 @jit
-def element_field(begin, end, nodes, tets, potential, dadt, out):
+def element_field(begin, end, nodes, tets, potential, dadt, place, out):
     """``E = -mean(dadt at the nodes) - grad v`` per tetrahedron.
 
-    `potential` (n,), `dadt` (n, 3), `out` (n_tets, 3).
+    `potential` (n,), `dadt` (n, 3); that of tetrahedron t goes to row ``place[t]`` of `out` (n_tets, 3).
     """
     grad = np.empty((4, 3))
     for t in range(begin, end):
@@ -143,7 +143,8 @@ def element_field(begin, end, nodes, tets, potential, dadt, out):
             ex -= 0.25 * dadt[n, 0] + grad[a, 0] * v
             ey -= 0.25 * dadt[n, 1] + grad[a, 1] * v
             ez -= 0.25 * dadt[n, 2] + grad[a, 2] * v
-        out[t, 0], out[t, 1], out[t, 2] = ex, ey, ez
+        row = out[place[t]]
+        row[0], row[1], row[2] = ex, ey, ez
 
 
 @jit

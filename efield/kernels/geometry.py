@@ -1,4 +1,4 @@
-"""Rays, distances and inside tests against triangles, by brute force over short lists."""
+"""Rays, distances and inside tests against triangles."""
 
 import numpy as np
 
@@ -6,35 +6,84 @@ from efield.kernels._jit import jit
 
 
 @jit
-def ray_hits(begin, end, origins, directions, corner, edge1, edge2, nearest, face):
-    """First crossing of each ray at a parameter >= 0 (Moller and Trumbore 1997).
+def ray_hits(begin, end, origins, directions, triangles, low, size, shape, starts, order, nearest, face):
+    """First crossing of each ray at a parameter >= 0.
 
-    `corner`, `edge1`, `edge2` (n_faces, 3); `nearest` (n,) receives the ray parameter (inf
-    without a crossing), `face` (n,) the triangle (-1 without one).
+    The ray is followed from cell to cell (Amanatides and Woo 1987); cell c holds the triangles that touch
+    it, ``order[starts[c]:starts[c + 1]]``. `triangles` (n_faces, 3, 3); `nearest` (n,) receives the ray
+    parameter (inf without a crossing), `face` (n,) the triangle (-1 without one).
     """
+    cell, step = np.empty(3, np.int64), np.empty(3, np.int64)
+    leave, across = np.empty(3), np.empty(3)
     for i in range(begin, end):
-        ox, oy, oz = origins[i, 0], origins[i, 1], origins[i, 2]
-        dx, dy, dz = directions[i, 0], directions[i, 1], directions[i, 2]
         best, which = np.inf, -1
-        for f in range(corner.shape[0]):
-            ax, ay, az = edge1[f, 0], edge1[f, 1], edge1[f, 2]
-            bx, by, bz = edge2[f, 0], edge2[f, 1], edge2[f, 2]
-            px, py, pz = dy * bz - dz * by, dz * bx - dx * bz, dx * by - dy * bx
-            det = ax * px + ay * py + az * pz
-            if det == 0.0:
+        enter, last = 0.0, np.inf
+        for c in range(3):
+            high = low[c] + size * shape[c]
+            if directions[i, c] == 0.0:
+                if origins[i, c] < low[c] or origins[i, c] > high:
+                    last = -1.0
                 continue
-            tx, ty, tz = ox - corner[f, 0], oy - corner[f, 1], oz - corner[f, 2]
-            u = (tx * px + ty * py + tz * pz) / det
-            if u < -1e-12 or u > 1.0 + 1e-12:
-                continue
-            qx, qy, qz = ty * az - tz * ay, tz * ax - tx * az, tx * ay - ty * ax
-            v = (dx * qx + dy * qy + dz * qz) / det
-            if v < -1e-12 or u + v > 1.0 + 1e-12:
-                continue
-            t = (bx * qx + by * qy + bz * qz) / det
-            if 0.0 <= t < best:
-                best, which = t, f
+            t0 = (low[c] - origins[i, c]) / directions[i, c]
+            t1 = (high - origins[i, c]) / directions[i, c]
+            enter, last = max(enter, min(t0, t1)), min(last, max(t0, t1))
+        for c in range(3):
+            x = (origins[i, c] + enter * directions[i, c] - low[c]) / size if enter <= last else 0.0
+            cell[c] = max(0, min(shape[c] - 1, int(np.floor(x))))
+            step[c] = 1 if directions[i, c] >= 0.0 else -1
+            if directions[i, c] == 0.0:
+                leave[c] = across[c] = np.inf
+            else:
+                edge = low[c] + size * (cell[c] + (step[c] + 1) // 2)
+                leave[c] = (edge - origins[i, c]) / directions[i, c]
+                across[c] = size / abs(directions[i, c])
+        while enter <= last:
+            row = (cell[0] * shape[1] + cell[1]) * shape[2] + cell[2]
+            for k in range(starts[row], starts[row + 1]):
+                t = _crossing(origins[i], directions[i], triangles[order[k]])
+                if t < best:
+                    best, which = t, order[k]
+            axis = 0
+            for c in range(1, 3):
+                if leave[c] < leave[axis]:
+                    axis = c
+            if best <= leave[axis]:
+                break
+            cell[axis] += step[axis]
+            leave[axis] += across[axis]
+            if cell[axis] < 0 or cell[axis] >= shape[axis]:
+                break
         nearest[i], face[i] = best, which
+
+
+@jit
+def _crossing(origin, direction, triangle):
+    """Parameter >= 0 at which a ray crosses one triangle, or inf (Moller and Trumbore 1997)."""
+    ax, ay, az = (
+        triangle[1, 0] - triangle[0, 0],
+        triangle[1, 1] - triangle[0, 1],
+        triangle[1, 2] - triangle[0, 2],
+    )
+    bx, by, bz = (
+        triangle[2, 0] - triangle[0, 0],
+        triangle[2, 1] - triangle[0, 1],
+        triangle[2, 2] - triangle[0, 2],
+    )
+    dx, dy, dz = direction[0], direction[1], direction[2]
+    px, py, pz = dy * bz - dz * by, dz * bx - dx * bz, dx * by - dy * bx
+    det = ax * px + ay * py + az * pz
+    if det == 0.0:
+        return np.inf
+    tx, ty, tz = origin[0] - triangle[0, 0], origin[1] - triangle[0, 1], origin[2] - triangle[0, 2]
+    u = (tx * px + ty * py + tz * pz) / det
+    if u < -1e-12 or u > 1.0 + 1e-12:
+        return np.inf
+    qx, qy, qz = ty * az - tz * ay, tz * ax - tx * az, tx * ay - ty * ax
+    v = (dx * qx + dy * qy + dz * qz) / det
+    if v < -1e-12 or u + v > 1.0 + 1e-12:
+        return np.inf
+    t = (bx * qx + by * qy + bz * qz) / det
+    return t if t >= 0.0 else np.inf
 
 
 @jit

@@ -5,6 +5,9 @@ entry is read once for all of them. Reductions are summed over fixed chunks of r
 depend on the number of threads.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from llvmlite import ir
 from numba.core import types
@@ -24,96 +27,121 @@ every target lowers to what it has. Against the plain loop this halves the time.
 """
 
 
-def _row_product(width):
-    """Intrinsic ``out[i, :] = sum_p data[p] x[indices[p], :]`` for p in [first, stop).
+@intrinsic(prefer_literal=True)
+def row_product(typing_context, width, data, indices, x, first, stop, base, weight, b, out, row):
+    """``out[row] = base[row] + weight * (b[row] - s)``, ``s = sum_p data[p] x[indices[p]]`` for p in [first, stop).
 
-    All arrays are C-contiguous; `x` and `out` have `width` columns and the type of `data`.
+    `base`, `weight` (a number) and `b` may be None; without `b` the sum counts as it is. Blocks are
+    C-contiguous and have `width` columns, a constant, and the type of `data`.
+    """
+    columns = width.literal_value
+    signature = types.void(width, data, indices, x, first, stop, base, weight, b, out, row)
+
+    def generate(context, builder, signature, arguments):
+        kinds = signature.args[1:]
+        arguments = [
+            context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+            for kind, value in zip(kinds, arguments[1:], strict=True)
+        ]
+        values, places, block, first, stop, base, weight, b, out, row = arguments
+        first, stop, row = (
+            context.cast(builder, value, kinds[k], types.int64) for k, value in ((3, first), (4, stop), (9, row))
+        )
+        index, number = ir.IntType(64), context.get_value_type(kinds[0].dtype)
+        vector = ir.VectorType(number, columns)
+        bytes_each = kinds[0].dtype.bitwidth // 8
+
+        def at(array, position):
+            start = builder.gep(array, [builder.mul(position, ir.Constant(index, columns))])
+            return builder.bitcast(start, vector.as_pointer())
+
+        def row_of(array, position):
+            return builder.load(at(array, position), align=bytes_each)
+
+        def spread(value):
+            undefined, lane = ir.Constant(vector, ir.Undefined), ir.IntType(32)
+            lanes = builder.insert_element(undefined, value, ir.Constant(lane, 0))
+            return builder.shuffle_vector(
+                lanes, undefined, ir.Constant(ir.VectorType(lane, columns), [0] * columns)
+            )
+
+        before = builder.block
+        loop, done = builder.append_basic_block("entry"), builder.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed("<", first, stop), loop, done)
+        builder.position_at_end(loop)
+        entry, total = builder.phi(index), builder.phi(vector)
+        zero = ir.Constant(vector, [0.0] * columns)
+        entry.add_incoming(first, before)
+        total.add_incoming(zero, before)
+        place = builder.sext(builder.load(builder.gep(places, [entry])), index)
+        value = spread(builder.load(builder.gep(values, [entry])))
+        # "contract" lets a multiply-add be one instruction
+        product = builder.fmul(value, row_of(block, place), flags=("contract",))
+        summed = builder.fadd(product, total, flags=("contract",))
+        following = builder.add(entry, ir.Constant(index, 1))
+        entry.add_incoming(following, loop)
+        total.add_incoming(summed, loop)
+        builder.cbranch(builder.icmp_signed("<", following, stop), loop, done)
+        builder.position_at_end(done)
+        result = builder.phi(vector)
+        result.add_incoming(zero, before)
+        result.add_incoming(summed, loop)
+        if kinds[7] is not types.none:
+            result = builder.fsub(row_of(b, row), result)
+        if kinds[6] is not types.none:
+            weight = context.cast(builder, weight, kinds[6], kinds[0].dtype)
+            result = builder.fmul(spread(weight), result, flags=("contract",))
+        if kinds[5] is not types.none:
+            result = builder.fadd(row_of(base, row), result, flags=("contract",))
+        builder.store(result, at(out, row), align=bytes_each)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@dataclass(frozen=True)
+class BlockKernels:
+    """Products of a sparse matrix with blocks of one width, each with what follows it in one pass.
+
+    All take ``(begin, end, indptr, indices, data, ...)`` and own rows ``begin .. end - 1`` of the last array.
     """
 
-    @intrinsic
-    def row_product(typing_context, data, indices, x, first, stop, out, row):
-        signature = types.void(data, indices, x, first, stop, out, row)
-
-        def generate(context, builder, signature, arguments):
-            arrays = [
-                context.make_array(kind)(context, builder, value).data
-                for kind, value in zip(signature.args, arguments, strict=True)
-                if isinstance(kind, types.Array)
-            ]
-            values, columns, block, target = arrays
-            first, stop, row = arguments[3], arguments[4], arguments[6]
-            index = ir.IntType(64)
-            vector = ir.VectorType(context.get_value_type(signature.args[0].dtype), width)
-            scalar_bytes = 4 if signature.args[0].dtype.bitwidth == 32 else 8
-
-            def vector_at(base, position):
-                start = builder.gep(base, [builder.mul(position, ir.Constant(index, width))])
-                return builder.bitcast(start, vector.as_pointer())
-
-            before = builder.block
-            loop, done = builder.append_basic_block("entry"), builder.append_basic_block("done")
-            builder.cbranch(builder.icmp_signed("<", first, stop), loop, done)
-            builder.position_at_end(loop)
-            entry, total = builder.phi(index), builder.phi(vector)
-            zero = ir.Constant(vector, [0.0] * width)
-            entry.add_incoming(first, before)
-            total.add_incoming(zero, before)
-            column = builder.sext(builder.load(builder.gep(columns, [entry])), index)
-            part = builder.load(vector_at(block, column), align=scalar_bytes)
-            value = builder.load(builder.gep(values, [entry]))
-            lanes = builder.insert_element(
-                ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
-            )
-            spread = builder.shuffle_vector(
-                lanes,
-                ir.Constant(vector, ir.Undefined),
-                ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width),
-            )
-            # "contract" lets a multiply-add be one instruction
-            product = builder.fmul(spread, part, flags=("contract",))
-            summed = builder.fadd(product, total, flags=("contract",))
-            following = builder.add(entry, ir.Constant(index, 1))
-            entry.add_incoming(following, loop)
-            total.add_incoming(summed, loop)
-            builder.cbranch(builder.icmp_signed("<", following, stop), loop, done)
-            builder.position_at_end(done)
-            result = builder.phi(vector)
-            result.add_incoming(zero, before)
-            result.add_incoming(summed, loop)
-            builder.store(result, vector_at(target, row), align=scalar_bytes)
-            return context.get_dummy_value()
-
-        return signature, generate
-
-    return row_product
+    product: Callable
+    """``y = A x``; arguments x, y."""
+    residual: Callable
+    """``y = b - A x``; arguments x, b, y."""
+    add_product: Callable
+    """``y += A x``; arguments x, y."""
+    jacobi: Callable
+    """``y = x + weight * (b - A x)``, one Jacobi sweep; arguments x, b, weight, y."""
 
 
-row_product_4, row_product_8, row_product_16 = (_row_product(width) for width in WIDTHS)
+def _block_kernels(width):
+    @jit
+    def product(begin, end, indptr, indices, data, x, y):
+        for i in range(begin, end):
+            row_product(width, data, indices, x, indptr[i], indptr[i + 1], None, None, None, y, i)
+
+    @jit
+    def residual(begin, end, indptr, indices, data, x, b, y):
+        for i in range(begin, end):
+            row_product(width, data, indices, x, indptr[i], indptr[i + 1], None, None, b, y, i)
+
+    @jit
+    def add_product(begin, end, indptr, indices, data, x, y):
+        for i in range(begin, end):
+            row_product(width, data, indices, x, indptr[i], indptr[i + 1], y, None, None, y, i)
+
+    @jit
+    def jacobi(begin, end, indptr, indices, data, x, b, weight, y):
+        for i in range(begin, end):
+            row_product(width, data, indices, x, indptr[i], indptr[i + 1], x, weight[i], b, y, i)
+
+    return BlockKernels(product, residual, add_product, jacobi)
 
 
-@jit
-def spmm_4(begin, end, indptr, indices, data, x, y):
-    """``y[begin:end] = (A x)[begin:end]`` for blocks of four columns."""
-    for i in range(begin, end):
-        row_product_4(data, indices, x, np.int64(indptr[i]), np.int64(indptr[i + 1]), y, np.int64(i))
-
-
-@jit
-def spmm_8(begin, end, indptr, indices, data, x, y):
-    """``y[begin:end] = (A x)[begin:end]`` for blocks of eight columns."""
-    for i in range(begin, end):
-        row_product_8(data, indices, x, np.int64(indptr[i]), np.int64(indptr[i + 1]), y, np.int64(i))
-
-
-@jit
-def spmm_16(begin, end, indptr, indices, data, x, y):
-    """``y[begin:end] = (A x)[begin:end]`` for blocks of sixteen columns."""
-    for i in range(begin, end):
-        row_product_16(data, indices, x, np.int64(indptr[i]), np.int64(indptr[i + 1]), y, np.int64(i))
-
-
-PRODUCTS = {4: spmm_4, 8: spmm_8, 16: spmm_16}
-"""Sparse product by block width; a block is padded to one of these."""
+BLOCKS = {width: _block_kernels(width) for width in WIDTHS}
+"""Kernels by block width; a block is padded to one of these."""
 
 
 @jit
@@ -127,31 +155,22 @@ def scale_rows(begin, end, weight, b, x):
 
 
 @jit
-def subtract(begin, end, b, y):
-    """``y = b - y``, in place."""
+def scale_columns(begin, end, x, scale, y):
+    """``y = x * scale``, one factor a column, rounded to the type of `y`."""
     for i in range(begin, end):
-        row, source = y[i], b[i]
+        row, source = y[i], x[i]
         for c in range(row.size):
-            row[c] = source[c] - row[c]
+            row[c] = source[c] * scale[c]
 
 
 @jit
-def add(begin, end, y, x):
-    """``x += y``, in place."""
+def move(begin, end, y, x):
+    """``x += y; y = 0``."""
     for i in range(begin, end):
         row, source = x[i], y[i]
         for c in range(row.size):
             row[c] += source[c]
-
-
-@jit
-def add_jacobi(begin, end, weight, b, y, x):
-    """``x += weight * (b - y)``: one Jacobi sweep, with ``y = A x`` at hand."""
-    for i in range(begin, end):
-        w = weight[i]
-        row, source, product = x[i], b[i], y[i]
-        for c in range(row.size):
-            row[c] += w * (source[c] - product[c])
+            source[c] = 0
 
 
 @jit

@@ -60,10 +60,10 @@ def describe_coil(coil):
 
 def _a_field(coil, points_mm):
     """(n, 3) vector potential per ampere, T m, at points in the coil frame."""
-    x, y, z = (np.ascontiguousarray(axis) for axis in to_m(points_mm).T)
-    out = np.zeros((3, len(x)))
-    vector_potential(0, len(x), x, y, z, coil.positions, coil.moments, *out)
-    return out.T
+    points = np.ascontiguousarray(to_m(points_mm).T)
+    out = np.empty((len(points_mm), 3, 1))
+    vector_potential(0, len(out), points, coil.positions[None], coil.moments[None], out)
+    return out[:, :, 0]
 
 
 def _current_in_words(coil, field):

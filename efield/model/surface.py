@@ -85,10 +85,24 @@ class TriSurface(FieldsOnlyPickle):
         low = self.centroids_mm.min(axis=0)
         index = np.floor((self.centroids_mm - low) / CELL_MM).astype(np.int64)
         shape = index.max(axis=0) + 1
-        flat = np.ravel_multi_index(tuple(index.T), tuple(shape))
-        starts = np.zeros(int(np.prod(shape)) + 1, np.int64)
-        np.cumsum(np.bincount(flat, minlength=len(starts) - 1), out=starts[1:])
-        return low, CELL_MM, shape, starts, np.argsort(flat, kind="stable")
+        return low, CELL_MM, shape, *_sorted_cells(index, shape)
+
+    @cached_property
+    def _touched_cells(self):
+        """Cubic cells and the triangles whose boxes touch each: as :attr:`_cells`, for rays."""
+        pad = 1e-6 * CELL_MM  # rounding must not lose a triangle that ends on a cell's wall
+        reach = self.corners_mm.min(axis=1) - pad, self.corners_mm.max(axis=1) + pad
+        low = reach[0].min(axis=0)
+        first, last = (np.floor((x - low) / CELL_MM).astype(np.int64) for x in reach)
+        shape = last.max(axis=0) + 1
+        span = last - first + 1
+        count = span.prod(axis=1)
+        face = np.repeat(np.arange(len(count)), count)
+        k = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
+        ny, nz = span[face, 1], span[face, 2]
+        cell = first[face] + np.stack([k // (ny * nz), k // nz % ny, k % nz], axis=1)
+        starts, order = _sorted_cells(cell, shape)
+        return low, CELL_MM, shape, starts, face[order]
 
     @cached_property
     def _largest_radius_mm(self):
@@ -204,9 +218,16 @@ class TriSurface(FieldsOnlyPickle):
             np.broadcast_to(np.asarray(directions, dtype=np.float64), origins.shape)
         )
         distance, face = np.empty(len(origins)), np.empty(len(origins), np.int64)
-        a, b, c = (np.ascontiguousarray(x) for x in np.moveaxis(self.corners_mm, 1, 0))
         run_chunks(
-            kernel.ray_hits, len(origins), origins, directions, a, b - a, c - a, distance, face, min_chunk=8
+            kernel.ray_hits,
+            len(origins),
+            origins,
+            directions,
+            self.corners_mm,
+            *self._touched_cells,
+            distance,
+            face,
+            min_chunk=64,
         )
         return distance, face
 
@@ -276,6 +297,14 @@ class TriSurface(FieldsOnlyPickle):
                 "mm: the point is not on the scalp"
             )
         return normals, jacobians
+
+
+def _sorted_cells(index, shape):
+    """Items sorted by their cells (n, 3): row pointers of the cells, and the items' order."""
+    flat = np.ravel_multi_index(tuple(index.T), tuple(shape))
+    starts = np.zeros(int(np.prod(shape)) + 1, np.int64)
+    np.cumsum(np.bincount(flat, minlength=len(starts) - 1), out=starts[1:])
+    return starts, np.argsort(flat, kind="stable")
 
 
 WHOLE_SCALP = 0.9

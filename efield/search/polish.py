@@ -13,6 +13,12 @@ from efield.units import MM
 ANGLE_SCALE_MM = 20.0
 """Millimetres that weigh as much as one radian of yaw, so the optimizer sees even slopes."""
 
+SIMPLEX = 0.35
+"""First step of the search without derivatives, as a share of the largest move."""
+
+MAX_PROBES = 120
+"""Values that the search without derivatives may look at."""
+
 BEYOND = 3.0
 """What the minimiser sees where there is no value; it starts from -1, or 1 for a negative one."""
 
@@ -86,11 +92,14 @@ def _rotation_rate(rotation, inward, change, yaw):
 def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, allowed):
     """Maximise the search value from one grid placement.
 
+    With exact gradients where the objective has them, by values alone (Nelder and Mead's simplex)
+    where it has none.
+
     Parameters
     ----------
-    field : SplineField
+    field : SplineField or JointField
     coil : Coil
-    objective : Objective
+    objective : Objective or ModeObjective
     chart : ScalpChart
     yaw : float
         Start, radians.
@@ -105,28 +114,42 @@ def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, all
     pose : (4, 4) array or None
         None where no placement on the way is allowed.
     value : float
-        Search value, V/m; -inf without a pose.
+        Search value; -inf without a pose.
     """
     best = [None, -np.inf]
 
+    def visit(pose, point, value):
+        if value > best[1] and allowed(pose, point):
+            best[:] = [pose, value]
+        return -value / scale
+
     def descend(x):
-        angle = x[2] / ANGLE_SCALE_MM
         try:
-            pose, point, derivative = chart.pose(x[0], x[1], angle)
+            pose, point, derivative = chart.pose(x[0], x[1], x[2] / ANGLE_SCALE_MM)
             functionals, slopes = (a[0] for a in field.gradients(coil, pose[None], didt))
         except SearchError:  # beyond the scalp or the prepared field: the line search steps back
             return BEYOND, np.zeros(3)
-        value = float(objective.of_functionals(functionals))
-        if value > best[1] and allowed(pose, point):
-            best[:] = [pose, value]
         gradient = objective.slope(functionals) @ slopes @ derivative
         gradient[2] /= ANGLE_SCALE_MM
-        return -value / scale, -gradient / scale
+        return visit(pose, point, float(objective.of_functionals(functionals))), -gradient / scale
+
+    def probe(x):
+        try:
+            pose, point, _ = chart.pose(x[0], x[1], x[2] / ANGLE_SCALE_MM)
+            functionals = field.functionals(coil, pose[None], didt)[0]
+        except SearchError:
+            return BEYOND
+        return visit(pose, point, float(objective.of_functionals(functionals)))
 
     start = np.array([0.0, 0.0, yaw * ANGLE_SCALE_MM])
     span = np.array([reach_mm, reach_mm, yaw_reach * ANGLE_SCALE_MM])
-    scale = 1.0
-    scale = max(abs(descend(start)[0]), 1e-300)
     bounds = list(zip(start - span, start + span, strict=True))
-    minimize(descend, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    scale = 1.0
+    scale = max(abs(probe(start)), 1e-300)
+    if objective.smooth:
+        minimize(descend, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    else:
+        simplex = start + np.concatenate([np.zeros((1, 3)), np.diag(SIMPLEX * span)])
+        limits = {"initial_simplex": simplex, "maxfev": MAX_PROBES, "xatol": 0.02, "fatol": 1e-5}
+        minimize(probe, start, method="Nelder-Mead", bounds=bounds, options=limits)
     return best[0], best[1]

@@ -1,7 +1,9 @@
 """Conjugate gradients on a block of right-hand sides, with the residual confirmed in float64.
 
-The inner iteration runs in float32 with the multigrid cycle as preconditioner; outer
-sweeps of iterative refinement compute the true residual ``b - K x`` in float64 and decide.
+The iteration runs in float32 with the multigrid cycle as preconditioner. Now and then the
+solution is added up in float64 and the recursion's residual is replaced by the true one,
+``b - K x`` in float64, which also decides when to stop; the search direction is kept, so
+nothing of the convergence is lost (van der Vorst and Ye 2000, 10.1137/S1064827599353865).
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
 
 INNER_RTOL = 1e-4
-"""What one float32 sweep reduces a residual by; below about 1e-5 rounding takes over."""
+"""Reduction after which the residual is replaced; below about 1e-5 float32 rounding takes over."""
 
 MAX_INNER = 100
 MAX_OUTER = 12
@@ -66,31 +68,27 @@ def solve(stiffness, single, multigrid, b, rtol):
             f"right-hand side {int(np.argmin(np.isfinite(norm)))} is not finite: a dipole of the coil lies "
             "on a node of the mesh, or its moments times dI/dt overflow"
         )
-    safe = np.where(norm > 0, norm, 1.0)
-    x = np.zeros_like(b)
-    residual = b.copy()
-    product = np.empty_like(b)
-    history = [np.where(norm > 0, 1.0, 0.0)]
-    iterations = 0
+    scale = np.where(norm > 0, norm, 1.0)
+    b = scaled_columns(b, 1.0 / scale, np.float64)
+    x, residual = np.zeros_like(b), np.empty_like(b)
+    recursion = _Recursion.start(single, multigrid, b)
+    history, iterations = [np.where(norm > 0, 1.0, 0.0)], 0
     while np.any(history[-1] > rtol):
-        if len(history) > MAX_OUTER or not np.all(np.isfinite(history[-1])):
+        stuck = len(history) > 3 and history[-1].max() > 0.5 * history[-2].max()
+        if stuck or len(history) > MAX_OUTER or not np.all(np.isfinite(history[-1])):
             raise _stalled(history, rtol)
-        if len(history) > 3 and history[-1].max() > 0.5 * history[-2].max():
-            raise _stalled(history, rtol)
-        scale = np.where(history[-1] > 0, history[-1] * safe, 1.0)
-        inner_rtol = max(INNER_RTOL, 0.3 * rtol / history[-1].max())
-        correction, used = _sweep(single, multigrid, (residual / scale).astype(np.float32), inner_rtol)
-        iterations += used
-        x += correction * scale
-        stiffness.times(x, product)
-        np.subtract(b, product, out=residual)
-        history.append(np.sqrt(dots(residual, residual)) / safe)
+        iterations += recursion.advance(max(INNER_RTOL * history[-1].max(), 0.3 * rtol))
+        recursion.add_to(x)
+        stiffness.residual(x, b, residual)
+        recursion.residual = scaled_columns(residual, np.ones_like(scale), np.float32)
+        history.append(np.sqrt(dots(residual, residual)))
+    x = scaled_columns(x, scale, np.float64)
     return Solution(x[:, :n_columns], history[-1][:n_columns], iterations)
 
 
 def _padded(b):
     """`b` with columns of zeros up to a width that the sparse products have."""
-    width = min(width for width in sparse.PRODUCTS if width >= b.shape[1])
+    width = min(width for width in sparse.BLOCKS if width >= b.shape[1])
     if width == b.shape[1]:
         return np.ascontiguousarray(b)
     wide = np.zeros((len(b), width))
@@ -106,27 +104,59 @@ def dots(x, y):
     return partial.sum(axis=0)
 
 
-def _sweep(matrix, multigrid, r, rtol):
-    """One float32 conjugate-gradient run from zero; returns (x, iterations)."""
-    n, width = r.shape
-    x = np.zeros_like(r)
-    direction = np.zeros_like(r)
-    product = np.empty_like(r)
-    workspace = multigrid.workspace(width)
-    goal = rtol**2 * dots(r, r)
-    previous = np.ones(width)
-    for iteration in range(MAX_INNER):
-        if np.all(dots(r, r) <= goal):
-            return x, iteration
-        z = multigrid.cycle(r, workspace)
-        rho = dots(r, z)
-        beta = np.where(iteration > 0, _ratio(rho, previous), 0.0).astype(np.float32)
-        run_chunks(sparse.update_direction, n, z, beta, direction)
-        matrix.times(direction, product)
-        alpha = _ratio(rho, dots(direction, product)).astype(np.float32)
-        run_chunks(sparse.update_solution, n, alpha, direction, product, x, r)
-        previous = rho
-    return x, MAX_INNER
+def scaled_columns(x, scale, dtype):
+    """A copy of a block with each column times its `scale`."""
+    out = np.empty(x.shape, dtype)
+    run_chunks(sparse.scale_columns, len(x), x, scale, out)
+    return out
+
+
+@dataclass
+class _Recursion:
+    """State of the float32 conjugate gradients: what the next iteration goes on from."""
+
+    matrix: object
+    multigrid: object
+    workspace: list
+    residual: np.ndarray
+    direction: np.ndarray
+    product: np.ndarray
+    solution: np.ndarray
+    rho: np.ndarray
+
+    @classmethod
+    def start(cls, matrix, multigrid, b):
+        residual = scaled_columns(b, np.ones(b.shape[1]), np.float32)
+        blocks = (residual, np.zeros_like(residual), np.empty_like(residual), np.zeros_like(residual))
+        return cls(matrix, multigrid, multigrid.workspace(b.shape[1]), *blocks, np.full(b.shape[1], np.inf))
+
+    def advance(self, goal):
+        """Iterate until the residuals fall below `goal`; returns the number of iterations."""
+        n = len(self.residual)
+        for iteration in range(MAX_INNER):
+            if np.all(dots(self.residual, self.residual) <= goal**2):
+                return iteration
+            z = self.multigrid.cycle(self.residual, self.workspace)
+            rho = dots(self.residual, z)
+            beta = _ratio(rho, self.rho).astype(np.float32)
+            run_chunks(sparse.update_direction, n, z, beta, self.direction)
+            self.matrix.times(self.direction, self.product)
+            alpha = _ratio(rho, dots(self.direction, self.product)).astype(np.float32)
+            run_chunks(
+                sparse.update_solution,
+                n,
+                alpha,
+                self.direction,
+                self.product,
+                self.solution,
+                self.residual,
+            )
+            self.rho = rho
+        return MAX_INNER
+
+    def add_to(self, x):
+        """Move what has been solved so far to the float64 block `x`."""
+        run_chunks(sparse.move, len(x), self.solution, x)
 
 
 def _ratio(a, b):

@@ -30,9 +30,23 @@ class SparseMatrix:
 
     def times(self, x, out):
         """``out = A x`` for blocks x (n_columns, k) and out (n_rows, k), k of 4, 8 or 16."""
-        kernel = sparse.PRODUCTS[x.shape[1]]
-        run_chunks(kernel, self.n_rows, self.indptr, self.indices, self.data, x, out)
-        return out
+        self._run("product", x, out)
+
+    def residual(self, x, b, out):
+        """``out = b - A x``."""
+        self._run("residual", x, b, out)
+
+    def add_times(self, x, out):
+        """``out += A x``."""
+        self._run("add_product", x, out)
+
+    def jacobi(self, x, b, weight, out):
+        """``out = x + weight * (b - A x)`` with a `weight` for each row."""
+        self._run("jacobi", x, b, weight, out)
+
+    def _run(self, name, x, *arrays):
+        kernel = getattr(sparse.BLOCKS[x.shape[1]], name)
+        run_chunks(kernel, self.n_rows, self.indptr, self.indices, self.data, x, *arrays)
 
 
 def product(a, b):

@@ -88,17 +88,12 @@ class Multigrid:
             return self.coarse_inverse @ b
         level = self.levels[depth]
         x, y, coarse_b = workspace[depth]
-        n = level.matrix.n_rows
-        run_chunks(sparse.scale_rows, n, level.jacobi, b, x)
-        level.matrix.times(x, y)
-        run_chunks(sparse.subtract, n, b, y)
+        run_chunks(sparse.scale_rows, level.matrix.n_rows, level.jacobi, b, x)
+        level.matrix.residual(x, b, y)
         level.restrict.times(y, coarse_b)
-        correction = self._descend(depth + 1, coarse_b, workspace)
-        level.prolong.times(correction, y)
-        run_chunks(sparse.add, n, y, x)
-        level.matrix.times(x, y)
-        run_chunks(sparse.add_jacobi, n, level.jacobi, b, y, x)
-        return x
+        level.prolong.add_times(self._descend(depth + 1, coarse_b, workspace), x)
+        level.matrix.jacobi(x, b, level.jacobi, y)
+        return y
 
 
 def _coarsen(matrix, single):

@@ -11,6 +11,7 @@ import scipy.sparse
 
 from efield.errors import EfieldError
 from efield.fem.assemble import Geometry, Operators, assemble, geometry
+from efield.fem.source import element_field
 from efield.kernels import fem as kernel
 from efield.kernels._jit import run_chunks
 from efield.memory import require_memory
@@ -77,26 +78,24 @@ class PreparedHead:
         )
         return out
 
-    def element_field(self, potential, dadt, elements=None):
-        """E of some tetrahedra (all by default) from values at the nodes.
+    def element_field(self, potential, dadt, elements):
+        """E of some tetrahedra from values at the nodes.
 
         Parameters
         ----------
         potential : (n,) array, V
         dadt : (n, 3) array, V/m
-        elements : (m,) int array, optional
+        elements : (m,) int array
             In the mesh's own order, as is the result.
 
         Returns
         -------
-        (n_tets, 3) or (m, 3) array, V/m
+        (m, 3) array, V/m
         """
         geo = self.geometry
         potential, dadt = np.ascontiguousarray(potential), np.ascontiguousarray(dadt)
-        tets = geo.tets if elements is None else geo.tets[self.tet_position[elements]]
-        values = np.empty((len(tets), 3))
-        run_chunks(kernel.element_field, len(tets), geo.nodes, tets, potential, dadt, values)
-        return values[self.tet_position] if elements is None else values
+        tets = geo.tets[self.tet_position[elements]]
+        return element_field(geo.nodes, tets, potential, dadt, np.arange(len(tets)))
 
     @cached_property
     def tet_position(self):

@@ -1,0 +1,66 @@
+"""A mesh in an order in which neighbours in space are neighbours in memory.
+
+Everything that runs over nodes or tetrahedra does so in this order: it halves the time and more.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from efield.model.arrays import read_only
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedMesh:
+    """Compact copy of a mesh, SI.
+
+    Attributes
+    ----------
+    nodes : (n, 3) array, m
+        Only the nodes that tetrahedra use, along a Morton curve.
+    tets : (n_tets, 4) int32 array
+        Indices into `nodes`; ordered by their smallest node.
+    node_order, tet_order : int arrays
+        ``nodes == mesh.nodes[node_order]``, tetrahedra likewise.
+    """
+
+    nodes: np.ndarray
+    tets: np.ndarray
+    node_order: np.ndarray
+    tet_order: np.ndarray
+
+    @classmethod
+    def of(cls, mesh):
+        """The ordered copy of a :class:`TetMesh`."""
+        used = np.flatnonzero(mesh.used_nodes)
+        node_order = used[np.argsort(_morton(mesh.nodes_mm[used]), kind="stable")]
+        position = np.full(len(mesh.nodes_mm), -1, np.int32)
+        position[node_order] = np.arange(len(node_order), dtype=np.int32)
+        tets = position[mesh.tets]
+        tet_order = np.argsort(tets.min(axis=1), kind="stable")
+        return cls(*map(read_only, (mesh.nodes[node_order], tets[tet_order], node_order, tet_order)))
+
+
+def _morton(points):
+    """Morton code of points on a 2^20 lattice (interleaved bits)."""
+    low = points.min(axis=0)
+    size = max(float(np.ptp(points, axis=0).max()), 1e-30)
+    lattice = ((points - low) * ((2**20 - 1) / size)).astype(np.uint64)
+    code = np.zeros(len(points), np.uint64)
+    for axis in range(3):
+        code |= _spread_bits(lattice[:, axis]) << np.uint64(axis)
+    return code
+
+
+def _spread_bits(v):
+    """Put two zero bits between the lowest 21 bits of each value."""
+    v = v & np.uint64(0x1FFFFF)
+    for shift, mask in (
+        (32, 0x1F00000000FFFF),
+        (16, 0x1F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
+        (2, 0x1249249249249249),
+    ):
+        v = (v | (v << np.uint64(shift))) & np.uint64(mask)
+    return v
