@@ -189,6 +189,15 @@ def raster_heights_arguments(rng):
     return corners, -53.1, -42.3, 3.7, *out  # some of the grid, and of the sphere, lies outside the other
 
 
+def smallest_gaps_arguments(rng):
+    poses = np.array([np.column_stack([random_rotation(rng), rng.uniform(-5, 5, 3)]) for _ in range(6)])
+    turn = rng.uniform(0, 6, 3)
+    field = rng.standard_normal((41, 41)), rng.uniform(0.5, 1, (41, 41))
+    place = np.array([-20.0, -20.0, 0.0]), 1.0
+    points = rng.uniform(-8, 8, (9, 3))
+    return 0, 6, poses, points, np.cos(turn), np.sin(turn), *field, *place, np.zeros((6, 3))
+
+
 def tets_arguments(rng, *out):
     nodes, tets, *_ = mesh_arrays(rng)
     return 0, len(tets), nodes, tets, *(np.zeros((len(tets), *shape)) for shape in out)
@@ -279,6 +288,7 @@ CASES = {
     triangles.smooth_normals: smooth_normals_arguments,
     triangles.closest_points: closest_points_arguments,
     triangles.raster_heights: raster_heights_arguments,
+    triangles.smallest_gaps: smallest_gaps_arguments,
     triangles.closest_on_triangle: lambda rng: (*rng.standard_normal(3), rng.standard_normal((3, 3))),
     topology.signed_volumes: lambda rng: tets_arguments(rng, ()),
     topology.barycentres: lambda rng: tets_arguments(rng, (3,)),

@@ -222,6 +222,15 @@ def raster_heights(corners, origin_x, origin_y, step, heights, slopes):
 # --- tetrahedra
 
 
+def smallest_gaps(begin, end, poses, points, cosines, sines, heights, slopes, origin, step, gaps):
+    for i in range(begin, end):
+        for j, (c, s) in enumerate(zip(cosines, sines, strict=True)):
+            turned = points @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]).T
+            local = turned @ poses[i, :, :3].T + poses[i, :, 3]
+            x, y = np.round((local[:, :2] - origin[:2]) / step).astype(int).T
+            gaps[i, j] = np.min((local[:, 2] - heights[x, y]) * slopes[x, y])
+
+
 def signed_volumes(begin, end, nodes, tets, out):
     edges = nodes[tets[begin:end, 1:]] - nodes[tets[begin:end, :1]]
     out[begin:end] = np.linalg.det(edges) / 6

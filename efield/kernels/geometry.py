@@ -305,3 +305,36 @@ def raster_heights(corners, origin_x, origin_y, step, heights, slopes):
                     height = az + s * uz + t * vz
                     if height > heights[i, j]:
                         heights[i, j], slopes[i, j] = height, slope
+
+
+@jit
+def smallest_gaps(begin, end, poses, points, cosines, sines, heights, slopes, origin, step, gaps):
+    """Smallest height of a coil's points over a height field, at every position and turn of the coil.
+
+    Parameters
+    ----------
+    poses : (n, 3, 4) array
+        Coil to the field's frame, before the turn.
+    points : (n_points, 3) array
+        In the coil's frame.
+    cosines, sines : (n_turns,) arrays
+        Of turns about the coil's z axis.
+    heights, slopes : (nx, ny) arrays
+        As :func:`raster_heights` leaves them; grid point (0, 0) lies at `origin` (3,).
+    gaps : (n, n_turns) array
+        The height over the surface times the slope under it: the distance to a plane.
+    """
+    for i in range(begin, end):
+        pose = poses[i]
+        for j in range(cosines.size):
+            gap = np.inf
+            for k in range(points.shape[0]):
+                x = cosines[j] * points[k, 0] - sines[j] * points[k, 1]
+                y = sines[j] * points[k, 0] + cosines[j] * points[k, 1]
+                z = points[k, 2]
+                u = pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]
+                v = pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]
+                w = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
+                a, b = int(np.rint((u - origin[0]) / step)), int(np.rint((v - origin[1]) / step))
+                gap = min(gap, (w - heights[a, b]) * slopes[a, b])
+            gaps[i, j] = gap

@@ -6,7 +6,7 @@ import numpy as np
 
 from efield.errors import SearchError
 from efield.kernels import geometry
-from efield.search.candidates import yaw_rotations
+from efield.kernels._jit import run_chunks
 
 CONTACT_MM = 0.5
 """A coil may dip this far into the scalp's facets: a tangential one at distance 0 does, for its
@@ -99,14 +99,8 @@ def feasible_grid(head, coil, base_poses, yaw_deg, constraints):
     """
     heights = _HeightField.over(head.scalp, coil, base_poses)
     checked = np.arange(-180.0, 180.0, YAW_CHECK_DEG)
-    hull = _thinned(coil.extent_mm, POINT_SPACING_MM)
-    clear = np.empty((len(base_poses), len(checked)), bool)
-    turns = yaw_rotations(checked)
-    for i, base in enumerate(base_poses):
-        poses = base @ turns
-        points = hull @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3]
-        gap = heights.gap(points.reshape(-1, 3)).reshape(len(checked), -1)
-        clear[i] = gap.min(axis=1) >= constraints.min_clearance_mm - CONTACT_MM
+    gaps = heights.gaps(_thinned(coil.extent_mm, POINT_SPACING_MM), base_poses, checked)
+    clear = gaps >= constraints.min_clearance_mm - CONTACT_MM
     nearest = np.round((np.asarray(yaw_deg) + 180.0) / YAW_CHECK_DEG).astype(int) % len(checked)
     return clear[:, nearest] & constraints.allows_yaw(yaw_deg)
 
@@ -143,9 +137,26 @@ class _HeightField:
         geometry.raster_heights(corners, low[0], low[1], step, heights, slopes)
         return cls(heights, slopes, axes, low, step)
 
-    def gap(self, points):
-        """Distance above the scalp, from the height over it and the slope under it."""
-        local = points @ self.axes.T
-        cell = np.round((local[:, :2] - self.origin[:2]) / self.step).astype(int)
-        x, y = cell[:, 0], cell[:, 1]
-        return (local[:, 2] - self.heights[x, y]) * self.slope[x, y]
+    def gaps(self, points, poses, yaw_deg):
+        """(n, n_yaw) smallest distance of points (m, 3) of a coil above the scalp, mm.
+
+        The height over the scalp times the cosine of the slope under it. `poses` (n, 4, 4) are turned by
+        each of `yaw_deg`.
+        """
+        local = np.ascontiguousarray(self.axes @ poses[:, :3])
+        turn, gaps = np.radians(yaw_deg), np.empty((len(poses), len(yaw_deg)))
+        run_chunks(
+            geometry.smallest_gaps,
+            len(poses),
+            local,
+            points,
+            np.cos(turn),
+            np.sin(turn),
+            self.heights,
+            self.slope,
+            self.origin,
+            self.step,
+            gaps,
+            min_chunk=16,
+        )
+        return gaps
