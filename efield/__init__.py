@@ -18,6 +18,7 @@ _LAZY = {
     "HeadModel": "efield.model.head",
     "OptimizeResult": "efield.results.result",
     "Placement": "efield.model.placement",
+    "PoseNoise": "efield.search.noise",
     "PreparedHead": "efield.solve.prepared",
     "Search": "efield.search.candidates",
     "Target": "efield.model.target",

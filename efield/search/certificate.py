@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from efield.adjoint.current import GROUP
-from efield.adjoint.spline import CoilExtent
+from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.errors import SearchError
 from efield.frames import tangent_axes
 from efield.kernels import bounds as kernel
@@ -93,6 +93,11 @@ class Certificate:
         """Whether the bound is as tight as was asked for."""
         return self.epsilon is not None and self.epsilon <= self.wanted
 
+    def as_dict(self):
+        """Plain values for a result, without what changes between runs."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "seconds"}
+        return {**values, "holds": self.holds}
+
 
 def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, epsilon=EPSILON):
     """Bound the searched functional over every tangential placement of a search region.
@@ -112,7 +117,8 @@ def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, eps
         The reported placement.
     distance_mm, didt : float
     epsilon : float
-        Cells are divided until none can beat the reported value by more than this.
+        Cells are divided until none can beat the reported value by more than this; or the
+        best seen, once that does.
 
     Returns
     -------
@@ -124,19 +130,20 @@ def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, eps
         An epsilon that is not positive, or more functionals than three.
     """
     start = time.perf_counter()
-    if not np.isfinite(epsilon) or epsilon <= 0:
+    if not 0 < epsilon < np.inf:
         raise SearchError(f"epsilon of the certificate must be positive, not {epsilon!r}")
     value = float(objective.of_functionals(field.functionals(coil, pose[None], didt))[0])
     bounding = _Bounding.of(field, coil, objective, grid, scalp, distance_mm, didt)
     cells = bounding.first_cells()
-    seen, looked_at, bound, better = value, 0, value, None
+    seen, looked_at, bound, better, beaten = value, 0, value, None, False
     while len(cells.yaw) and looked_at < MOST_CELLS:
         highest, values, poses = bounding.evaluate(cells)
         looked_at += len(highest)
         top = int(np.argmax(values))
         if values[top] > seen:
             seen, better = float(values[top]), poses[top]
-        open_ = highest > (1.0 + epsilon) * value
+        beaten = seen > (1.0 + epsilon) * value
+        open_ = highest > (1.0 + epsilon) * (seen if beaten else value)
         bound = max(bound, highest[~open_].max(initial=-np.inf))
         left = highest[open_].max(initial=-np.inf)
         cells = bounding.divided(cells.among(open_))
@@ -144,16 +151,37 @@ def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, eps
         bound = max(bound, left)
     known = bool(np.isfinite(bound))
     return Certificate(
-        functional=objective.searched_as,
+        functional=objective.functional,
         value=value,
         bound=float(bound) if known else None,
         epsilon=float(bound / value - 1.0) if known else None,
         wanted=float(epsilon),
         best_seen=seen,
-        better=bounding.in_head(better) if seen > (1.0 + epsilon) * value else None,
+        better=bounding.in_head(better) if beaten else None,
         cells=looked_at,
         seconds=time.perf_counter() - start,
         assumptions=ASSUMPTIONS,
+    )
+
+
+def certify_run(run, found, pose, epsilon):
+    """:func:`certify` for a placement of a run, by the functionals of the mean field."""
+    field = found.field
+    if not run.goal.exact:  # the search's own field carries the modes
+        extent = CoilExtent.of(run.coil)
+        spacing = SPACING_MM[closeness(extent, run.constraints.distance_mm)]
+        centres, axes = found.poses[:, :3, 3], found.poses[:, :3, 2]
+        field = SplineField.over(found.model, extent, centres, axes, spacing_mm=spacing)
+    return certify(
+        field,
+        run.coil,
+        run.goal,
+        found.grid,
+        run.head.scalp,
+        pose,
+        distance_mm=run.constraints.distance_mm,
+        didt=run.didt,
+        epsilon=epsilon,
     )
 
 

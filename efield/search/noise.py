@@ -11,9 +11,6 @@ from efield.errors import SearchError
 N_SAMPLES = 64
 """Placements drawn from a noise; a power of two, as Sobol points want."""
 
-SEED = 0
-"""Of the scrambling of the Sobol points."""
-
 
 @dataclass(frozen=True)
 class PoseNoise:
@@ -113,12 +110,12 @@ class PoseNoise:
         x = y = self.position_sd_mm
         return np.array([x, y, self.distance_sd_mm, *np.radians(self.angle_sd_deg)])
 
-    def motions(self):
-        """(N_SAMPLES, 4, 4) motions in the coil's frame, mm; right-multiply a pose with them.
+    def motions(self, n=N_SAMPLES):
+        """(n, 4, 4) motions in the coil's frame, mm; right-multiply a pose with them.
 
-        Scrambled Sobol points with a fixed seed, through the normal quantiles.
+        Sobol points, each in the middle of its interval, through the normal quantiles.
         """
-        uniform = qmc.Sobol(6, rng=np.random.default_rng(SEED)).random(N_SAMPLES)
+        uniform = qmc.Sobol(6, scramble=False).random(n) + 0.5 / n
         return motions(norm.ppf(uniform) * self.deviations)
 
     def measured(self, values):

@@ -5,13 +5,16 @@ stand in for a field and an objective, so that whatever searches those also sear
 placement: the functionals are those of every noisy placement, one after another.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from efield.adjoint.spline import SplineField
+from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.errors import SearchError
-from efield.search.noise import PoseNoise, motions
+from efield.frames import yaw_to_midline
+from efield.search.maxima import distinct, distinct_maxima, turned
+from efield.search.noise import N_SAMPLES, PoseNoise, motions
+from efield.search.polish import ScalpChart, polish
 from efield.units import to_m
 
 LOSS = 0.05
@@ -30,6 +33,15 @@ LADDER = 12
 """Steps from the optimum to the reach; the crossing between two is then bisected."""
 
 BISECTIONS = 12
+
+CANDIDATES = 30
+"""Distinct placements of the grid that are valued under the noise."""
+
+POLISHED = 2
+"""The best of them, which are polished under it."""
+
+YAW_REACH_DEG = 20.0
+"""Largest turn of that polish."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +84,8 @@ class NoisyObjective:
     noise: PoseNoise
     n_samples: int
 
+    limited = False
+
     @property
     def smooth(self):
         """Whether :meth:`slope` exists."""
@@ -97,8 +111,11 @@ class NoisyObjective:
 
 
 def noisy(field, objective, noise):
-    """A field and an objective under noise, to be searched in place of the two."""
-    moves = noise.motions()
+    """A field and an objective under noise, to be searched in place of the two.
+
+    For the mean half of the samples do; a measure of the worst needs them all.
+    """
+    moves = noise.motions(N_SAMPLES // 2 if noise.measure == "mean" else N_SAMPLES)
     return NoisyField(field, moves), NoisyObjective(objective, noise, len(moves))
 
 
@@ -109,11 +126,14 @@ class Robustness:
     Attributes
     ----------
     noise : PoseNoise
+    functional : str
+        What is valued: a function of the mean field in the target.
     optimized : bool
         Whether the placement was chosen for this noise.
     n_samples : int
-    value, mean, low : float
-        At the placement itself; mean and 5th percentile over the noisy placements.
+    value, mean, low, measured : float
+        At the placement itself; mean, 5th percentile and the noise's measure over the noisy
+        placements.
     expected_loss : float
         ``1 - mean / value``.
     tolerance_loss : float
@@ -125,18 +145,24 @@ class Robustness:
     """
 
     noise: PoseNoise
+    functional: str
     optimized: bool
     n_samples: int
     value: float
     mean: float
     low: float
+    measured: float
     expected_loss: float
     tolerance_loss: float
     tolerance: dict
     tolerance_reach: dict
 
+    def as_dict(self):
+        """Plain values for a result."""
+        return asdict(self)
 
-def robustness(value, pose, noise, *, optimized=False):
+
+def robustness(value, pose, noise, *, functional, optimized=False):
     """Expected loss under noise and tolerance map of a placement.
 
     Parameters
@@ -146,8 +172,14 @@ def robustness(value, pose, noise, *, optimized=False):
     pose : (4, 4) array
         matsimnibs.
     noise : PoseNoise
+    functional : str
+        Name of the objective.
     optimized : bool
         Whether the placement was chosen for this noise.
+
+    Returns
+    -------
+    Robustness
 
     Raises
     ------
@@ -163,11 +195,13 @@ def robustness(value, pose, noise, *, optimized=False):
     names = dict(zip(NAMES, REACH * np.where(np.arange(6) < 3, 1.0, 180.0 / np.pi), strict=True))
     return Robustness(
         noise=noise,
+        functional=functional,
         optimized=optimized,
         n_samples=len(moves),
         value=at,
         mean=float(values.mean()),
         low=float(np.percentile(values, 5)),
+        measured=float(noise.measured(values)),
         expected_loss=float(1.0 - values.mean() / at),
         tolerance_loss=LOSS,
         tolerance=tolerance_map(value, pose, (1.0 - LOSS) * at),
@@ -206,18 +240,72 @@ def values_of(field, coil, objective, didt):
     return lambda poses: objective.of_functionals(field.functionals(coil, poses, didt))
 
 
-def field_around(model, extent, poses, noise, *, spacing_mm):
+def field_around(model, coil, poses, noise, *, distance_mm):
     """A spline field that holds a coil at poses, moved by the noise or as far as the map looks.
 
     Parameters
     ----------
     model : HarmonicField
-    extent : CoilExtent
+    coil : Coil
     poses : (n, 4, 4) array
     noise : PoseNoise
-    spacing_mm : float
+    distance_mm : float
+        Coil origin to scalp, which decides the spacing.
     """
+    extent = CoilExtent.of(coil)
     rays = np.concatenate([np.diag(REACH), -np.diag(REACH)])
     moved = poses[:, None] @ np.concatenate([np.eye(4)[None], motions(rays), noise.motions()])
     moved = moved.reshape(-1, 4, 4)
-    return SplineField.over(model, extent, moved[:, :3, 3], moved[:, :3, 2], spacing_mm=spacing_mm)
+    spacing = SPACING_MM[closeness(extent, distance_mm)]
+    return SplineField.over(model, extent, moved[:, :3, 3], moved[:, :3, 2], spacing_mm=spacing)
+
+
+def robust_placements(run, found, noise, count):
+    """The best distinct placements under a noise, polished with its measure.
+
+    Searched by the functionals of the mean field, whatever the objective: with exact gradients
+    for the mean and CVaR, without derivatives for a percentile.
+
+    Parameters
+    ----------
+    run : Run
+    found : Found
+    noise : PoseNoise
+    count : int
+
+    Returns
+    -------
+    list of (pose, measure)
+        Best first.
+    """
+    picks = distinct_maxima(found, CANDIDATES)
+    poses = np.stack([turned(found.poses[i], found.yaw_deg[j]) for i, j in picks])
+    limits = run.constraints
+    field = field_around(found.model, run.coil, poses, noise, distance_mm=limits.distance_mm)
+    field, goal = noisy(field, run.goal, noise)
+    values = goal.of_functionals(field.functionals(run.coil, poses, run.didt))
+    order = np.argsort(-values, kind="stable")[:count]
+    chosen = [(poses[k], float(values[k])) for k in order]
+    for place, k in enumerate(order[:POLISHED]):
+        pose, value = polish(
+            field,
+            run.coil,
+            goal,
+            ScalpChart.at(run.head.scalp, found.grid.points_mm[picks[k][0]], limits.distance_mm),
+            np.radians(yaw_to_midline(poses[k])),
+            didt=run.didt,
+            reach_mm=4 * run.search.spacing_mm,
+            yaw_reach=np.radians(YAW_REACH_DEG),
+            allowed=lambda pose, point: run.allowed(found.grid, pose, point),
+        )
+        if value > chosen[place][1]:
+            chosen[place] = (pose, value)
+    return distinct(chosen)
+
+
+def robustness_of(run, found, pose, noise, *, optimized):
+    """:class:`Robustness` of a placement of a run, by the functionals of the mean field."""
+    distance = run.constraints.distance_mm
+    field = field_around(found.model, run.coil, pose[None], noise, distance_mm=distance)
+    value = values_of(field, run.coil, run.goal, run.didt)
+    return robustness(value, pose, noise, functional=run.goal.functional, optimized=optimized)
