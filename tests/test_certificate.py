@@ -199,10 +199,14 @@ def dense(n_points=400, n_yaw=48):
     scalp = sphere().head.scalp
     rng = np.random.default_rng(5)
     near = np.flatnonzero(np.linalg.norm(scalp.centroids_mm - grid.center_mm, axis=1) < grid.radius_mm + 6)
-    points = np.concatenate([in_triangle(rng, scalp.corners_mm[rng.choice(near)], 3) for _ in range(n_points)])
+    points = np.concatenate(
+        [in_triangle(rng, scalp.corners_mm[rng.choice(near)], 3) for _ in range(n_points)]
+    )
     points = points[np.linalg.norm(points - grid.center_mm, axis=1) <= grid.radius_mm]
     normals = scalp.smooth_normal(points)
-    base = np.stack([pose_from_yaw(p + DISTANCE_MM * n, -n, 0.0) for p, n in zip(points, normals, strict=True)])
+    base = np.stack(
+        [pose_from_yaw(p + DISTANCE_MM * n, -n, 0.0) for p, n in zip(points, normals, strict=True)]
+    )
     poses = (base[:, None] @ yaw_rotations(np.linspace(-180, 180, n_yaw, endpoint=False))).reshape(-1, 4, 4)
     return values(field, coil, poses), poses
 

@@ -165,7 +165,10 @@ def test_noise_beyond_the_prepared_field(placed):
     pose, coil, field = placed
     with pytest.raises(SearchError, match="leaves the region"):
         robustness(
-            values_of(field, coil, GOAL, DIDT), pose, PoseNoise(40.0, 1.0, 1.0), functional="magnitude_of_mean"
+            values_of(field, coil, GOAL, DIDT),
+            pose,
+            PoseNoise(40.0, 1.0, 1.0),
+            functional="magnitude_of_mean",
         )
 
 

@@ -119,9 +119,7 @@ def _third_derivatives(point, reach, centroids, area_normals, radius, normal):
 
 
 @jit
-def normal_bounds(
-    begin, end, triangles, finest, centroids, area_normals, radius, normals, slopes, rests
-):
+def normal_bounds(begin, end, triangles, finest, centroids, area_normals, radius, normals, slopes, rests):
     """Smoothed normals at the middle of triangles, and how far they are from linear over them.
 
     At a point s away from the middle, within the triangle, the normal is ``(n + u) / |n + u|``,
@@ -206,9 +204,7 @@ def normal_bounds(
                     up = normal[0] * bend[0, k] + normal[1] * bend[1, k] + normal[2] * bend[2, k]
                     along2 += times * up * up
                     across2 += times * max(whole - up * up, 0.0)
-                along3, across3 = _third_derivatives(
-                    point, reach, centroids, area_normals, radius, normal
-                )
+                along3, across3 = _third_derivatives(point, reach, centroids, area_normals, radius, normal)
                 along1, across1 = np.sqrt(along1), np.sqrt(across1)
                 a2, t2 = np.sqrt(along2) + along3 * reach, np.sqrt(across2) + across3 * reach
                 a1, t1 = along1 + a2 * reach, across1 + t2 * reach
@@ -445,9 +441,7 @@ def cell_bounds(
                 field1[c] = np.sqrt(b[c] ** 2 + b[3 + c] ** 2 + b[6 + c] ** 2)
                 bent = 0.0
                 for a in range(3):
-                    slope1[c, a] = np.sqrt(
-                        slopes[a, c] ** 2 + slopes[a, 3 + c] ** 2 + slopes[a, 6 + c] ** 2
-                    )
+                    slope1[c, a] = np.sqrt(slopes[a, c] ** 2 + slopes[a, 3 + c] ** 2 + slopes[a, 6 + c] ** 2)
                     field1[c] += reach_x[a] * slope1[c, a]
                 for k in range(6):
                     a, e = pair_a[k], pair_b[k]
