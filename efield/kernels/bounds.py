@@ -1,8 +1,8 @@
 """Bounds of a coil's functionals over whole cells of placements; the derivation is in docs/certificate.md.
 
 A cell is a triangle of scalp times an interval of yaw. Its placements are reached from one
-reference by a translation t and a rotation; the functionals are expanded to first order there,
-and the rest is bounded through the second derivatives of the spline.
+reference by a translation t and a rotation; the functionals are expanded to second order there,
+and the rest is bounded through the third derivatives of the spline.
 """
 
 import numpy as np
@@ -11,40 +11,57 @@ from efield.kernels._jit import jit
 
 
 @jit
-def _cubic(t, w, d):
-    """Values `w` and derivatives `d` of the four cubic B-splines at fraction `t` of a cell."""
+def _cubic(t, step, w):
+    """Values, first and second derivatives (3, 4) of the four cubic B-splines at fraction `t`."""
     u = 1.0 - t
-    w[0], w[3] = u * u * u / 6.0, t * t * t / 6.0
-    w[1] = (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0
-    w[2] = (3.0 * u * u * u - 6.0 * u * u + 4.0) / 6.0
-    d[0], d[3] = -0.5 * u * u, 0.5 * t * t
-    d[1], d[2] = 1.5 * t * t - 2.0 * t, -1.5 * u * u + 2.0 * u
+    w[0, 0], w[0, 3] = u * u * u / 6.0, t * t * t / 6.0
+    w[0, 1] = (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0
+    w[0, 2] = (3.0 * u * u * u - 6.0 * u * u + 4.0) / 6.0
+    w[1, 0], w[1, 3] = -0.5 * u * u / step, 0.5 * t * t / step
+    w[1, 1], w[1, 2] = (1.5 * t * t - 2.0 * t) / step, (-1.5 * u * u + 2.0 * u) / step
+    w[2, 0], w[2, 3] = u / step**2, t / step**2
+    w[2, 1], w[2, 2] = (3.0 * t - 2.0) / step**2, (3.0 * u - 2.0) / step**2
 
 
 @jit
-def _field_at(coefficients, origin, step, x, y, z, w, d, values, slopes):
-    """Nine functions at one point of the grid's frame, and their gradients (3, 9)."""
+def _field_at(coefficients, origin, step, x, y, z, w, line, values, slopes, bent):
+    """Nine functions at a point of the grid's frame, their gradients (3, 9), and their second
+    derivatives (6, 9): xx, yy, zz, xy, xz, yz."""
     i = int(np.floor((x - origin[0]) / step))
     j = int(np.floor((y - origin[1]) / step))
     k = int(np.floor((z - origin[2]) / step))
-    _cubic((x - origin[0]) / step - i, w[0], d[0])
-    _cubic((y - origin[1]) / step - j, w[1], d[1])
-    _cubic((z - origin[2]) / step - k, w[2], d[2])
+    _cubic((x - origin[0]) / step - i, step, w[0])
+    _cubic((y - origin[1]) / step - j, step, w[1])
+    _cubic((z - origin[2]) / step - k, step, w[2])
     values[:] = 0.0
     slopes[:] = 0.0
+    bent[:] = 0.0
     for a in range(4):
         for b in range(4):
-            line = coefficients[i + a - 1, j + b - 1]
-            plain, across_x, across_y = w[0, a] * w[1, b], d[0, a] * w[1, b], w[0, a] * d[1, b]
+            column = coefficients[i + a - 1, j + b - 1]
+            line[:] = 0.0
             for c in range(4):
-                row = line[k + c - 1]
-                w0, wx = plain * w[2, c], across_x * w[2, c] / step
-                wy, wz = across_y * w[2, c] / step, plain * d[2, c] / step
+                row = column[k + c - 1]
+                w0, w1, w2 = w[2, 0, c], w[2, 1, c], w[2, 2, c]
                 for f in range(9):
-                    values[f] += w0 * row[f]
-                    slopes[0, f] += wx * row[f]
-                    slopes[1, f] += wy * row[f]
-                    slopes[2, f] += wz * row[f]
+                    line[0, f] += w0 * row[f]
+                    line[1, f] += w1 * row[f]
+                    line[2, f] += w2 * row[f]
+            x0, x1, x2 = w[0, 0, a], w[0, 1, a], w[0, 2, a]
+            y0, y1, y2 = w[1, 0, b], w[1, 1, b], w[1, 2, b]
+            plain, by_x, by_y = x0 * y0, x1 * y0, x0 * y1
+            by_xx, by_yy, by_xy = x2 * y0, x0 * y2, x1 * y1
+            for f in range(9):
+                values[f] += plain * line[0, f]
+                slopes[0, f] += by_x * line[0, f]
+                slopes[1, f] += by_y * line[0, f]
+                slopes[2, f] += plain * line[1, f]
+                bent[0, f] += by_xx * line[0, f]
+                bent[1, f] += by_yy * line[0, f]
+                bent[2, f] += plain * line[2, f]
+                bent[3, f] += by_xy * line[0, f]
+                bent[4, f] += by_x * line[1, f]
+                bent[5, f] += by_y * line[1, f]
 
 
 @jit
@@ -57,6 +74,12 @@ def _cross(a, b, out):
 @jit
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@jit
+def _size(b, k):
+    """Norm over three functionals of component k of nine functions."""
+    return np.sqrt(b[k] ** 2 + b[3 + k] ** 2 + b[6 + k] ** 2)
 
 
 @jit
@@ -254,11 +277,60 @@ def _frame(normal, central, yaw, rotation):
 
 
 @jit
+def _second_turn(turn, normal, p, q, v, one, two, out):
+    """The acceleration of a vector that the path's turns p and q bring about; 2 is yaw, made first."""
+    if p == 2:
+        _cross(normal, v, one)
+        _cross(normal, one, out)
+    elif q == 2:
+        _cross(normal, v, one)
+        _cross(turn[p], one, out)
+    else:
+        _cross(turn[q], v, one)
+        _cross(turn[p], one, out)
+        _cross(turn[p], v, one)
+        _cross(turn[q], one, two)
+        for c in range(3):
+            out[c] = 0.5 * (out[c] + two[c])
+
+
+@jit
+def _largest_form(hessian, wide, corner):
+    """Bound of a quadratic form of three functionals over the cell: that of pairs of its corners.
+
+    `hessian` (6, 3): entries 11, 22, 33, 12, 13, 23 in the coordinates in which the triangle has
+    the corners (1, 0), (0, 1), (-1, -1) and yaw lies within `wide`.
+    """
+    for k in range(6):
+        v = k // 2
+        corner[k, 0] = 1.0 if v == 0 else (0.0 if v == 1 else -1.0)
+        corner[k, 1] = 0.0 if v == 0 else (1.0 if v == 1 else -1.0)
+        corner[k, 2] = wide if k % 2 else -wide
+    largest = 0.0
+    for p in range(6):
+        for q in range(p, 6):
+            u, v = corner[p], corner[q]
+            total = 0.0
+            for f in range(3):
+                form = (
+                    u[0] * v[0] * hessian[0, f]
+                    + u[1] * v[1] * hessian[1, f]
+                    + u[2] * v[2] * hessian[2, f]
+                    + (u[0] * v[1] + u[1] * v[0]) * hessian[3, f]
+                    + (u[0] * v[2] + u[2] * v[0]) * hessian[4, f]
+                    + (u[1] * v[2] + u[2] * v[1]) * hessian[5, f]
+                )
+                total += form * form
+            largest = max(largest, total)
+    return np.sqrt(largest)
+
+
+@jit
 def cell_bounds(
     begin,
     end,
     coefficients,
-    bends,
+    jerks,
     origin,
     step,
     positions,
@@ -284,9 +356,9 @@ def cell_bounds(
     Parameters
     ----------
     coefficients : (nx, ny, nz, 9) array
-    bends : (nx, ny, nz, 18) array
-        For each grid cell bounds of the second derivatives (xx, yy, zz, xy, xz, yz) of B_x,
-        B_y, B_z, each the norm over the three functionals.
+    jerks : (nx, ny, nz, 30) array
+        For each grid cell bounds of the third derivatives (xxx, xxy, xxz, xyy, xyz, xzz, yyy,
+        yyz, yzz, zzz) of B_x, B_y, B_z, each the norm over the three functionals.
     origin, step : (3,) array, float
     positions, moments : (n_dipoles, 3) arrays
         In the coil's frame.
@@ -309,15 +381,26 @@ def cell_bounds(
         The functionals of every placement of a cell lie within this (Euclidean) distance of
         the convex hull of `affine`; inf where no bound is found.
     """
-    w, d = np.empty((3, 4)), np.empty((3, 4))
-    b, slopes = np.empty(9), np.empty((3, 9))
+    w, line = np.empty((3, 3, 4)), np.empty((3, 9))
+    b, slopes, bent = np.empty(9), np.empty((3, 9)), np.empty((6, 9))
+    ways, spins = np.empty((3, 3)), np.empty((3, 3))
+    hessian, corner = np.empty((6, 3)), np.empty((6, 3))
+    pushed, twisted = np.empty(3), np.empty(3)
+    index = ((0, 3, 4), (3, 1, 5), (4, 5, 2))
+    triple = (
+        ((0, 1, 2), (1, 3, 4), (2, 4, 5)),
+        ((1, 3, 4), (3, 6, 7), (4, 7, 8)),
+        ((2, 4, 5), (4, 7, 8), (5, 8, 9)),
+    )
     point = np.empty(3)
     shift, turn = np.empty((3, 3)), np.empty((3, 3))
     rotation, centre = np.empty((3, 3)), np.empty(3)
     arm, m, force, part = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     gradient = np.empty((3, 6))
     reach_x, reach_m, grow = np.empty(3), np.empty(3), np.empty(3)
-    field1, slope1, second = np.empty(3), np.empty((3, 3)), np.empty((3, 6))
+    linear_x, linear_m = np.empty(3), np.empty(3)
+    grow3, force3 = np.empty(3), np.empty(3)
+    slope1, bent1, third = np.empty(3), np.empty((3, 3)), np.empty((3, 10))
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     spin = np.empty(3)
     pair_a, pair_b = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
@@ -369,24 +452,25 @@ def cell_bounds(
             continue
 
         gradient[:] = 0.0
-        curvature = 0.0
+        hessian[:] = 0.0
+        left = 0.0
+        angle = tilt + wide
         twist = tilt * tilt + 2.0 * tilt * wide + tilt * wide * wide
+        twist3 = angle**3 - wide**3 + tilt * wide**3
         for j in range(positions.shape[0]):
             for c in range(3):
                 arm[c] = _dot(rotation[c], positions[j])
                 m[c] = _dot(rotation[c], moments[j])
-            _field_at(
-                coefficients,
-                origin,
-                step,
-                arm[0] + centre[0],
-                arm[1] + centre[1],
-                arm[2] + centre[2],
-                w,
-                d,
-                b,
-                slopes,
-            )
+            x, y, z = arm[0] + centre[0], arm[1] + centre[1], arm[2] + centre[2]
+            _field_at(coefficients, origin, step, x, y, z, w, line, b, slopes, bent)
+            # velocities of dipole and moment towards two corners of the triangle, and in yaw
+            for k in range(2):
+                _cross(turn[k], arm, ways[k])
+                _cross(turn[k], m, spins[k])
+                for c in range(3):
+                    ways[k, c] += shift[k, c]
+            _cross(normal, arm, ways[2])
+            _cross(normal, m, spins[2])
             for f in range(3):
                 bx, by, bz = b[3 * f], b[3 * f + 1], b[3 * f + 2]
                 values[i, f] += m[0] * bx + m[1] * by + m[2] * bz
@@ -398,65 +482,110 @@ def cell_bounds(
                 gradient[f, 3] += arm[1] * force[2] - arm[2] * force[1] + m[1] * bz - m[2] * by
                 gradient[f, 4] += arm[2] * force[0] - arm[0] * force[2] + m[2] * bx - m[0] * bz
                 gradient[f, 5] += arm[0] * force[1] - arm[1] * force[0] + m[0] * by - m[1] * bx
+                for k in range(6):
+                    p, q = pair_a[k], pair_b[k]
+                    total = 0.0
+                    for a in range(3):
+                        for e in range(3):
+                            h = bent[index[a][e]]
+                            total += (
+                                ways[p, a]
+                                * ways[q, e]
+                                * (m[0] * h[3 * f] + m[1] * h[3 * f + 1] + m[2] * h[3 * f + 2])
+                            )
+                            total += (
+                                spins[p, a] * ways[q, e] + spins[q, a] * ways[p, e]
+                            ) * slopes[e, 3 * f + a]
+                    hessian[k, f] += total
+            for k in range(6):  # the accelerations: both turns in a row, or their mean in either order
+                p, q = pair_a[k], pair_b[k]
+                _second_turn(turn, normal, p, q, arm, spin, part, pushed)
+                _second_turn(turn, normal, p, q, m, spin, part, twisted)
+                for f in range(3):
+                    for a in range(3):
+                        hessian[k, f] += twisted[a] * b[3 * f + a]
+                        for c in range(3):
+                            hessian[k, f] += pushed[a] * m[c] * slopes[a, 3 * f + c]
 
             # how far the dipole and its moment move along the way to any placement of the cell
             length, strength = np.sqrt(_dot(arm, arm)), np.sqrt(_dot(m, m))
             arm_up, m_up = _dot(arm, normal), _dot(m, normal)
             arm_flat = np.sqrt(max(length * length - arm_up * arm_up, 0.0))
             m_flat = np.sqrt(max(strength * strength - m_up * m_up, 0.0))
-            _cross(normal, arm, spin)
+            rest_x, rest_m = rest_shift + rest_turn * length, rest_turn * strength
             for c in range(3):
-                flat = np.sqrt(max(0.0, 1.0 - normal[c] * normal[c])) * wide * wide
-                grow[c] = twist * length + flat * arm_flat
-                most = 0.0
-                for v in range(3):
-                    _cross(turn[v], arm, part)
-                    most = max(most, abs(shift[v, c] + part[c]))
-                reach_x[c] = most + wide * abs(spin[c]) + rest_shift + rest_turn * length + grow[c]
-            _cross(normal, m, spin)
-            for c in range(3):
-                flat = np.sqrt(max(0.0, 1.0 - normal[c] * normal[c])) * wide * wide
-                force[c] = twist * strength + flat * m_flat
-                most = 0.0
-                for v in range(3):
-                    _cross(turn[v], m, part)
-                    most = max(most, abs(part[c]))
-                reach_m[c] = most + wide * abs(spin[c]) + rest_turn * strength + force[c]
+                flat = np.sqrt(max(0.0, 1.0 - normal[c] * normal[c]))
+                grow[c] = twist * length + flat * wide * wide * arm_flat
+                force[c] = twist * strength + flat * wide * wide * m_flat
+                grow3[c] = twist3 * length + flat * wide**3 * arm_flat
+                force3[c] = twist3 * strength + flat * wide**3 * m_flat
+                most_x = max(abs(ways[0, c]), abs(ways[1, c]), abs(ways[0, c] + ways[1, c]))
+                most_m = max(abs(spins[0, c]), abs(spins[1, c]), abs(spins[0, c] + spins[1, c]))
+                linear_x[c] = most_x + wide * abs(ways[2, c])
+                linear_m[c] = most_m + wide * abs(spins[2, c])
+                reach_x[c] = linear_x[c] + rest_x + grow[c]
+                reach_m[c] = linear_m[c] + rest_m + force[c]
 
-            # the largest second derivatives of the spline where the dipole passes
+            # the largest third derivatives of the spline where the dipole passes
             for c in range(3):
                 x = arm[c] + centre[c] - origin[c]
                 low[c] = max(1, int(np.floor((x - reach_x[c]) / step)))
                 high[c] = min(shape[c] - 3, int(np.floor((x + reach_x[c]) / step)))
-            second[:] = 0.0
+            third[:] = 0.0
             for p in range(low[0], high[0] + 1):
                 for q in range(low[1], high[1] + 1):
                     for r in range(low[2], high[2] + 1):
-                        row = bends[p, q, r]
-                        for k in range(6):
+                        row = jerks[p, q, r]
+                        for k in range(10):
                             for c in range(3):
-                                second[c, k] = max(second[c, k], row[3 * k + c])
+                                third[c, k] = max(third[c, k], row[3 * k + c])
 
+            second_rest = (2.0 * angle + rest_turn) * rest_turn
             for c in range(3):
-                field1[c] = np.sqrt(b[c] ** 2 + b[3 + c] ** 2 + b[6 + c] ** 2)
-                bent = 0.0
-                for a in range(3):
-                    slope1[c, a] = np.sqrt(slopes[a, c] ** 2 + slopes[a, 3 + c] ** 2 + slopes[a, 6 + c] ** 2)
-                    field1[c] += reach_x[a] * slope1[c, a]
-                for k in range(6):
-                    a, e = pair_a[k], pair_b[k]
-                    if a == e:
-                        bent += reach_x[a] * reach_x[a] * second[c, k]
-                        slope1[c, a] += reach_x[a] * second[c, k]
-                    else:
-                        bent += 2.0 * reach_x[a] * reach_x[e] * second[c, k]
-                        slope1[c, a] += reach_x[e] * second[c, k]
-                        slope1[c, e] += reach_x[a] * second[c, k]
-                field1[c] += 0.5 * bent
+                # bounds over the way: of B, its first and its second derivatives
                 largest = abs(m[c]) + reach_m[c]
-                curvature += force[c] * field1[c] + largest * bent
+                size = _size(b, c)
+                here = size
+                along1, along2, along3, mixed2, mixed3 = 0.0, 0.0, 0.0, 0.0, 0.0
                 for a in range(3):
-                    curvature += (2.0 * reach_m[c] * reach_x[a] + largest * grow[a]) * slope1[c, a]
+                    slope1[a] = _size(slopes[a], c)
+                    here += reach_x[a] * slope1[a]
+                    along1 += slope1[a]
+                for a in range(3):
+                    for e in range(3):
+                        known = _size(bent[index[a][e]], c)
+                        mixed2 += known * (2.0 * linear_x[a] + rest_x)
+                        bent1[a, e] = known
+                        here += 0.5 * reach_x[a] * reach_x[e] * known
+                # what the rests change in the second-order term
+                left += 0.5 * rest_x * abs(m[c]) * mixed2
+                left += along1 * (linear_m[c] + rest_m) * rest_x + 0.5 * second_rest * strength * size
+                for a in range(3):
+                    left += rest_m * linear_x[a] * slope1[a]
+                    left += 0.5 * abs(m[c]) * second_rest * length * slope1[a]
+                for a in range(3):
+                    for e in range(3):
+                        slope1[a] += reach_x[e] * bent1[a, e]
+                for a in range(3):
+                    for e in range(3):
+                        for g in range(3):
+                            known = third[c, triple[a][e][g]]
+                            slope1[a] += 0.5 * reach_x[e] * reach_x[g] * known
+                            bent1[a, e] += reach_x[g] * known
+                            mixed3 += reach_x[a] * reach_x[e] * reach_x[g] * known
+                here += mixed3 / 6.0
+                for a in range(3):
+                    along2 += reach_x[a] * slope1[a]
+                    along3 += grow[a] * slope1[a]
+                # third derivative along the way
+                jerk = force3[c] * here + 3.0 * force[c] * along2 + 3.0 * reach_m[c] * along3
+                jerk += largest * mixed3
+                for a in range(3):
+                    jerk += largest * grow3[a] * slope1[a]
+                    for e in range(3):
+                        both = reach_m[c] * reach_x[a] * reach_x[e] + largest * reach_x[a] * grow[e]
+                        jerk += 3.0 * both * bent1[a, e]
+                left += jerk / 6.0
 
         shifts, turns = 0.0, 0.0
         for f in range(3):
@@ -472,4 +601,5 @@ def cell_bounds(
                     there += gradient[f, c] * shift[v, c] + gradient[f, 3 + c] * turn[v, c]
                 affine[i, 2 * v, f] = there - swing
                 affine[i, 2 * v + 1, f] = there + swing
-        slack[i] = rest_shift * np.sqrt(shifts) + rest_turn * np.sqrt(turns) + 0.5 * curvature
+        slack[i] = rest_shift * np.sqrt(shifts) + rest_turn * np.sqrt(turns) + left
+        slack[i] += 0.5 * _largest_form(hessian, wide, corner)

@@ -1,13 +1,14 @@
 """A bound on every placement of a search region: that nothing much better was missed.
 
 Branch and bound over cells, each a piece of a scalp triangle times an interval of yaw: the
-functionals at a reference placement, their first-order model over the cell, and a bound of the
-rest from the second derivatives of the spline field (docs/certificate.md). The stated exterior
+functionals at a reference placement, their second-order model over the cell, and a bound of the
+rest from the third derivatives of the spline field (docs/certificate.md). The stated exterior
 model is the spline itself.
 """
 
 import time
 from dataclasses import dataclass, fields
+from itertools import combinations_with_replacement
 
 import numpy as np
 
@@ -40,8 +41,8 @@ ASSUMPTIONS = (
 )
 """What every certificate rests on."""
 
-PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
-"""Axes of the second derivatives, in the order of the tables."""
+TRIPLES = tuple(combinations_with_replacement(range(3), 3))
+"""Axes of the third derivatives, in the order of the tables."""
 
 SLAB = 4
 """Layers of the grid whose derivatives are bounded at once: they stay in the cache."""
@@ -220,7 +221,7 @@ class _Bounding:
     """What bounds cells, in the grid's frame and metres."""
 
     field: object
-    bends: np.ndarray
+    jerks: np.ndarray
     coil: object
     rates: np.ndarray
     objective: object
@@ -250,7 +251,7 @@ class _Bounding:
         across2 = np.sum(coil.positions[:, :2] ** 2, axis=1)
         return cls(
             field=field,
-            bends=spline_bends(field.coefficients[0], field.step),
+            jerks=spline_jerks(field.coefficients[0], field.step),
             coil=coil,
             rates=-didt * coil.moments,
             objective=objective,
@@ -300,7 +301,7 @@ class _Bounding:
             kernel.cell_bounds,
             n,
             self.field.coefficients[0],
-            self.bends,
+            self.jerks,
             self.field.origin,
             self.field.step,
             self.coil.positions,
@@ -366,8 +367,8 @@ class _Bounding:
         return matrix
 
 
-def spline_bends(coefficients, step):
-    """Bounds of the second derivatives of the spline in every grid cell.
+def spline_jerks(coefficients, step):
+    """Bounds of the third derivatives of the spline in every grid cell.
 
     In a cell each derivative is a polynomial, bounded by its coefficients in the Bernstein
     basis; those follow from the B-spline coefficients by knot insertion.
@@ -379,24 +380,24 @@ def spline_bends(coefficients, step):
 
     Returns
     -------
-    (nx, ny, nz, 18) float32 array
-        For the pairs xx, yy, zz, xy, xz, yz and the components B_x, B_y, B_z the largest norm
-        over the three functionals; 0 where the spline has no value.
+    (nx, ny, nz, 30) float32 array
+        For `TRIPLES` of axes and the components B_x, B_y, B_z the largest norm over the three
+        functionals; 0 where the spline has no value.
     """
-    bends = np.zeros((*coefficients.shape[:3], 18), np.float32)
-    run_chunks(_fill_bends, len(bends) - 3, coefficients, step, bends, min_chunk=1)
-    return bends
+    jerks = np.zeros((*coefficients.shape[:3], 30), np.float32)
+    run_chunks(_fill_jerks, len(jerks) - 3, coefficients, step, jerks, min_chunk=1)
+    return jerks
 
 
-def _fill_bends(begin, end, coefficients, step, bends):
-    """The cells ``begin + 1`` ... ``end`` along the first axis of :func:`spline_bends`."""
+def _fill_jerks(begin, end, coefficients, step, jerks):
+    """The cells ``begin + 1`` ... ``end`` along the first axis of :func:`spline_jerks`."""
     for first in range(begin, end, SLAB):
         last = min(first + SLAB, end)
         slab = coefficients[first : last + 3].astype(np.float64)
         fields = np.moveaxis(slab.reshape(*slab.shape[:3], GROUP, 3), (3, 4), (0, 1)).copy()
-        largest = np.zeros((6, 3, *(n - 3 for n in slab.shape[:3])))
-        for k, pair in enumerate(PAIRS):
-            orders = [pair.count(axis) for axis in range(3)]
+        largest = np.zeros((10, 3, *(n - 3 for n in slab.shape[:3])))
+        for k, axes in enumerate(TRIPLES):
+            orders = [axes.count(axis) for axis in range(3)]
             for x, x_shared in _bernstein(fields, 2, orders[0]):
                 for y, y_shared in _bernstein(x, 3, orders[1]):
                     for z, z_shared in _bernstein(y, 4, orders[2]):
@@ -406,8 +407,8 @@ def _fill_bends(begin, end, coefficients, step, bends):
                                 n = size.shape[axis] - 1
                                 size = np.maximum(_run(size, axis, 0, n), _run(size, axis, 1, n))
                         np.maximum(largest[k], size, out=largest[k])
-        cells = np.moveaxis(np.sqrt(largest), (0, 1), (3, 4)) * ((1 + ROUNDING) / step**2)
-        bends[first + 1 : last + 1, 1:-2, 1:-2] = cells.reshape(*cells.shape[:3], 18)
+        cells = np.moveaxis(np.sqrt(largest), (0, 1), (3, 4)) * ((1 + ROUNDING) / step**3)
+        jerks[first + 1 : last + 1, 1:-2, 1:-2] = cells.reshape(*cells.shape[:3], 30)
 
 
 def _bernstein(c, axis, order):
@@ -416,6 +417,9 @@ def _bernstein(c, axis, order):
     Pairs (values, shared): shared ones belong to the cells on both sides of a grid point.
     """
     n = c.shape[axis] - 3
+    if order == 3:
+        one, two, three, four = (_run(c, axis, i, n) for i in range(4))
+        return [(four - 3 * three + 3 * two - one, False)]
     before, here, after = (_run(c, axis, i, n + 1) for i in range(3))
     if order == 2:
         return [(before - 2 * here + after, True)]
