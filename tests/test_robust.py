@@ -213,7 +213,7 @@ def test_robust_optimum_is_no_worse_under_its_noise(plain, measure):
     noise = PoseNoise(6.0, 6.0, 0.0, measure)
     result = on_sphere(robust=noise)
     assert result.robustness["optimized"]
-    grid, model = sphere_search()
+    _, model = sphere_search()
     poses = np.stack([plain.placement.matsimnibs, result.placement.matsimnibs])
     field = field_around(model, few_dipoles(), poses, noise, distance_mm=DISTANCE_MM)
     moved = (poses[:, None] @ noise.motions()).reshape(-1, 4, 4)

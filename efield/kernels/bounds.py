@@ -9,6 +9,21 @@ import numpy as np
 
 from efield.kernels._jit import jit
 
+PAIR_A, PAIR_B = np.array([0, 1, 2, 0, 0, 1]), np.array([0, 1, 2, 1, 2, 2])
+"""Axes of second derivatives in their order: xx, yy, zz, xy, xz, yz."""
+
+PAIR = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2]])
+"""Place of two axes in that order."""
+
+TRIPLE = np.array(
+    [
+        [[0, 1, 2], [1, 3, 4], [2, 4, 5]],
+        [[1, 3, 4], [3, 6, 7], [4, 7, 8]],
+        [[2, 4, 5], [4, 7, 8], [5, 8, 9]],
+    ]
+)
+"""Place of three axes among xxx, xxy, xxz, xyy, xyz, xzz, yyy, yyz, yzz, zzz."""
+
 
 @jit
 def _cubic(t, step, w):
@@ -386,12 +401,7 @@ def cell_bounds(
     ways, spins = np.empty((3, 3)), np.empty((3, 3))
     hessian, corner = np.empty((6, 3)), np.empty((6, 3))
     pushed, twisted = np.empty(3), np.empty(3)
-    index = ((0, 3, 4), (3, 1, 5), (4, 5, 2))
-    triple = (
-        ((0, 1, 2), (1, 3, 4), (2, 4, 5)),
-        ((1, 3, 4), (3, 6, 7), (4, 7, 8)),
-        ((2, 4, 5), (4, 7, 8), (5, 8, 9)),
-    )
+    products, mixed, part6, sizes = np.empty((6, 6)), np.empty((6, 3, 3)), np.empty(6), np.empty(6)
     point = np.empty(3)
     shift, turn = np.empty((3, 3)), np.empty((3, 3))
     rotation, centre = np.empty((3, 3)), np.empty(3)
@@ -403,7 +413,6 @@ def cell_bounds(
     slope1, bent1, third = np.empty(3), np.empty((3, 3)), np.empty((3, 10))
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     spin = np.empty(3)
-    pair_a, pair_b = (0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)
     shape = coefficients.shape
     far = np.sqrt(extent[0] ** 2 + max(abs(extent[1]), abs(extent[2])) ** 2)
     for i in range(begin, end):
@@ -471,6 +480,16 @@ def cell_bounds(
                     ways[k, c] += shift[k, c]
             _cross(normal, arm, ways[2])
             _cross(normal, m, spins[2])
+            for k in range(6):
+                p, q = PAIR_A[k], PAIR_B[k]
+                for e in range(6):
+                    one, other = PAIR_A[e], PAIR_B[e]
+                    products[k, e] = ways[p, one] * ways[q, other]
+                    if one != other:
+                        products[k, e] += ways[p, other] * ways[q, one]
+                for a in range(3):
+                    for e in range(3):
+                        mixed[k, a, e] = spins[p, a] * ways[q, e] + spins[q, a] * ways[p, e]
             for f in range(3):
                 bx, by, bz = b[3 * f], b[3 * f + 1], b[3 * f + 2]
                 values[i, f] += m[0] * bx + m[1] * by + m[2] * bz
@@ -482,23 +501,19 @@ def cell_bounds(
                 gradient[f, 3] += arm[1] * force[2] - arm[2] * force[1] + m[1] * bz - m[2] * by
                 gradient[f, 4] += arm[2] * force[0] - arm[0] * force[2] + m[2] * bx - m[0] * bz
                 gradient[f, 5] += arm[0] * force[1] - arm[1] * force[0] + m[0] * by - m[1] * bx
+                for e in range(6):
+                    h = bent[e]
+                    part6[e] = m[0] * h[3 * f] + m[1] * h[3 * f + 1] + m[2] * h[3 * f + 2]
                 for k in range(6):
-                    p, q = pair_a[k], pair_b[k]
                     total = 0.0
+                    for e in range(6):
+                        total += products[k, e] * part6[e]
                     for a in range(3):
                         for e in range(3):
-                            h = bent[index[a][e]]
-                            total += (
-                                ways[p, a]
-                                * ways[q, e]
-                                * (m[0] * h[3 * f] + m[1] * h[3 * f + 1] + m[2] * h[3 * f + 2])
-                            )
-                            total += (
-                                spins[p, a] * ways[q, e] + spins[q, a] * ways[p, e]
-                            ) * slopes[e, 3 * f + a]
+                            total += mixed[k, a, e] * slopes[e, 3 * f + a]
                     hessian[k, f] += total
             for k in range(6):  # the accelerations: both turns in a row, or their mean in either order
-                p, q = pair_a[k], pair_b[k]
+                p, q = PAIR_A[k], PAIR_B[k]
                 _second_turn(turn, normal, p, q, arm, spin, part, pushed)
                 _second_turn(turn, normal, p, q, m, spin, part, twisted)
                 for f in range(3):
@@ -547,13 +562,15 @@ def cell_bounds(
                 size = _size(b, c)
                 here = size
                 along1, along2, along3, mixed2, mixed3 = 0.0, 0.0, 0.0, 0.0, 0.0
+                for e in range(6):
+                    sizes[e] = _size(bent[e], c)
                 for a in range(3):
                     slope1[a] = _size(slopes[a], c)
                     here += reach_x[a] * slope1[a]
                     along1 += slope1[a]
                 for a in range(3):
                     for e in range(3):
-                        known = _size(bent[index[a][e]], c)
+                        known = sizes[PAIR[a, e]]
                         mixed2 += known * (2.0 * linear_x[a] + rest_x)
                         bent1[a, e] = known
                         here += 0.5 * reach_x[a] * reach_x[e] * known
@@ -569,7 +586,7 @@ def cell_bounds(
                 for a in range(3):
                     for e in range(3):
                         for g in range(3):
-                            known = third[c, triple[a][e][g]]
+                            known = third[c, TRIPLE[a, e, g]]
                             slope1[a] += 0.5 * reach_x[e] * reach_x[g] * known
                             bent1[a, e] += reach_x[g] * known
                             mixed3 += reach_x[a] * reach_x[e] * reach_x[g] * known

@@ -293,6 +293,14 @@ class _Bounding:
 
     def evaluate(self, cells):
         """Upper bounds (n,) over cells, values (n,) at their references and those poses."""
+        poses, values, affine, slack = self.hulls(cells)
+        k = self.field.n_functionals
+        highest = self.objective.of_functionals(affine[..., :k]).max(axis=1) + slack
+        found = self.objective.of_functionals(values[:, :k])
+        return highest, np.where(np.isfinite(slack), found, -np.inf), poses
+
+    def hulls(self, cells):
+        """What :func:`efield.kernels.bounds.cell_bounds` says of cells: poses, values, affine, slack."""
         n, extent = len(cells.yaw), CoilExtent.of(self.coil)
         poses, values = np.empty((n, 3, 4)), np.empty((n, GROUP))
         affine, slack = np.empty((n, 6, GROUP)), np.empty(n)
@@ -321,10 +329,7 @@ class _Bounding:
             slack,
             min_chunk=16,
         )
-        k = self.field.n_functionals
-        highest = self.objective.of_functionals(affine[..., :k]).max(axis=1) + slack
-        found = self.objective.of_functionals(values[:, :k])
-        return highest, np.where(np.isfinite(slack), found, -np.inf), poses
+        return poses, values, affine, slack
 
     def divided(self, cells):
         """Halves of cells along what moves the coil most, but for those that left the region."""

@@ -11,6 +11,8 @@ from efield.errors import SearchError
 N_SAMPLES = 64
 """Placements drawn from a noise; a power of two, as Sobol points want."""
 
+CHAIN = "navigation chain 5-6 mm (Richter, Robotized TMS, citing Ruohonen and Karhu)"
+
 
 @dataclass(frozen=True)
 class PoseNoise:
@@ -63,7 +65,7 @@ class PoseNoise:
         TMS, citing Ruohonen and Karhu). Angles: 0.34 and 0.22 degrees of the hold (Caulfield
         2022, Brain Stimul 15:1192). Of the distance the sources state nothing: 0.
         """
-        source = "navigation chain 5-6 mm (Richter, citing Ruohonen and Karhu); hold 0.34, 0.22 deg (Caulfield 2022)"
+        source = f"{CHAIN}; hold 0.34, 0.22 deg (Caulfield 2022)"
         return cls(5.5, (0.34, 0.34, 0.22), 0.0, measure, source)
 
     @classmethod
@@ -81,7 +83,7 @@ class PoseNoise:
 
         Of a robot's angles and distance the sources state nothing: 0.
         """
-        return cls(5.5, 0.0, 0.0, measure, "navigation chain 5-6 mm (Richter, citing Ruohonen and Karhu)")
+        return cls(5.5, 0.0, 0.0, measure, CHAIN)
 
     @property
     def worst_share(self):

@@ -86,7 +86,7 @@ def optimize_coil(
         Called with (stage, fraction); may raise to cancel.
     certify : bool or float
         Bound what any placement of the region can reach, to within a share of the reported
-        value (True: 1 %). Takes a minute.
+        value (True: 1 %). Takes minutes; see docs/certificate.md.
 
     Returns
     -------
