@@ -175,7 +175,6 @@ def over_yaw(field, coil, where, yaw_deg, *, direct=None):
         coil,
         where.poses,
         yaw_deg,
-        where.distance_mm,
         DIDT,
         direct=direct,
         progress=lambda fraction: None,

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 import efield
-from efield.adjoint.current import adjoint_currents
 from efield.analytic.shapes import random_layered_sphere
 from efield.search.candidates import Search
 from efield.search.clock import Clock
@@ -116,9 +115,7 @@ def judged(prepared, coil, region, objective, result, spacing_mm):
 
 
 def new_run(prepared, coil, region, objective, search):
-    goal = make_objective(objective)
-    currents = adjoint_currents(prepared, region.elements, goal.weights(region.volumes_mm3 * 1e-9))
-    return Run(prepared, coil, region, goal, search, Constraints(), DIDT, currents, Clock(None))
+    return Run(prepared, coil, region, make_objective(objective), search, Constraints(), DIDT, Clock(None))
 
 
 def random_poses(found, count):

@@ -12,11 +12,13 @@ from efield.errors import *  # noqa: F403
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Avoid": "efield.search.avoid",
     "Coil": "efield.model.coil",
     "Constraints": "efield.search.constraints",
     "Field": "efield.forward",
     "HeadModel": "efield.model.head",
     "OptimizeResult": "efield.results.result",
+    "ParetoFront": "efield.search.pareto",
     "Placement": "efield.model.placement",
     "PoseNoise": "efield.search.noise",
     "PreparedHead": "efield.solve.prepared",
@@ -26,6 +28,7 @@ _LAZY = {
     "load_coil": "efield.model.coils",
     "load_head": "efield.model.heads",
     "optimize_coil": "efield.search.optimize",
+    "pareto_front": "efield.search.pareto",
     "prepare": "efield.solve.prepared",
     "simulate": "efield.forward",
 }

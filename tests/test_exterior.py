@@ -271,9 +271,7 @@ def test_all_yaw_angles_at_once(model, currents, coil, grid):
     spline = spline_over(model, coil, grid, 4.0)
     base = grid.base_poses(4.0)
     yaw_deg = np.arange(-179.0, 180.0, 7.0)
-    values, error = functionals_over_yaw(
-        spline, coil, base, yaw_deg, 4.0, DIDT, progress=lambda fraction: None
-    )
+    values, error = functionals_over_yaw(spline, coil, base, yaw_deg, DIDT, progress=lambda fraction: None)
     assert values.shape == (len(base), len(yaw_deg), 3)
     assert error <= 1e-3
     largest = np.linalg.norm(values, axis=2).max()

@@ -426,7 +426,7 @@ def test_not_verified():
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": 0}, SearchError, "n_best must be"),
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": 2.5}, SearchError, "n_best must be"),
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": "x"}, SearchError, "n_best must be"),
-        (("mni152-small", COIL, "dlpfc-left"), {"avoid": []}, SearchError, "avoid is not available"),
+        (("mni152-small", COIL, "dlpfc-left"), {"avoid": ["eyes"]}, SearchError, "avoid takes efield.Avoid"),
         (("mni152-small", COIL, "dlpfc-left"), {"robust": 1}, SearchError, "robust must be a PoseNoise"),
         (
             ("mni152-small", COIL, "dlpfc-left"),
@@ -500,7 +500,8 @@ def test_a_distrusted_exterior_model_says_where_the_grid_comes_from(yaw_error, s
         on_edge=False,
     )
     found.grid_source = run.Found.grid_source.fget(found)
-    of_target = SimpleNamespace(region=SimpleNamespace(moved_mm=0.0))
-    messages = {w.code: w.message for w in report._warnings(of_target, found, None)}
+    of_target = SimpleNamespace(region=SimpleNamespace(moved_mm=0.0), keeps=lambda off: True)
+    best = SimpleNamespace(info={})
+    messages = {w.code: w.message for w in report._warnings(of_target, found, best, None)}
     assert said in messages["exterior_error"]
     assert ("exact_path" in messages) == (yaw_error > 1e-3)

@@ -34,6 +34,9 @@ ALLOWED = {0.0: 5e-4, 4.0: 5e-4, 10.0: 5e-4}
 On the full-size head the same errors stay below 1e-4; `benchmarks/stages.py` measures them.
 """
 
+SAMPLED = 5e-5
+"""Error of trigonometric interpolation between exact samples: the kinks of the cubic spline."""
+
 DIDT = 1e6
 
 YAW_DEG = np.array([-163.0, -71.5, 8.25, 99.0])
@@ -82,7 +85,7 @@ def errors(model, grid, coil, distance_mm):
     some = base[np.random.default_rng(1).permutation(len(base))[:12]]
     spline = spline_over(model, coil, some, distance_mm)
     truth = by_dipoles(model, coil, some, YAW_DEG)
-    quick = YawExpansion.of(coil, distance_mm).functionals(spline, some, YAW_DEG, DIDT)
+    quick = YawExpansion.of(coil, model.charges, base).functionals(spline, some, YAW_DEG, DIDT)
     exact = functionals_at_yaw(spline, coil, some, YAW_DEG, DIDT)
     return largest_error(quick, truth), largest_error(exact, truth)
 
@@ -119,7 +122,7 @@ def test_exact_path_of_a_measured_coil(shared, model, grid, measured_coil, dista
 
 def test_a_full_turn_returns(model, grid):
     coil, base = COILS["figure8-70mm"](), grid.base_poses(4.0)[:5]
-    expansion = YawExpansion.of(coil, 4.0)
+    expansion = YawExpansion.of(coil, model.charges, base)
     values = expansion.functionals(
         spline_over(model, coil, base, 4.0), base, np.array([30.0, 390.0, -330.0]), DIDT
     )
@@ -156,8 +159,8 @@ def wrong_expansion(monkeypatch):
     """An expansion that errs by five percent."""
     right = YawExpansion.of
 
-    def of(coil, distance_mm):
-        expansion = right(coil, distance_mm)
+    def of(*arguments):
+        expansion = right(*arguments)
         return dataclasses.replace(expansion, weights=1.05 * expansion.weights)
 
     monkeypatch.setattr(evaluate.YawExpansion, "of", of)
@@ -168,7 +171,7 @@ def over_yaw(model, grid):
     spline = spline_over(model, coil, base, 4.0)
     exact = functionals_at_yaw(spline, coil, base, YAW_DEG, DIDT)
     fractions = []
-    values, error = functionals_over_yaw(spline, coil, base, YAW_DEG, 4.0, DIDT, progress=fractions.append)
+    values, error = functionals_over_yaw(spline, coil, base, YAW_DEG, DIDT, progress=fractions.append)
     assert fractions[-1] == 1.0
     return values, error, exact
 
@@ -182,14 +185,14 @@ def test_a_good_expansion_is_used(model, grid):
 def test_a_wrong_expansion_is_not_used(wrong_expansion, model, grid):
     values, error, exact = over_yaw(model, grid)
     assert 0.03 < error < 0.06
-    np.testing.assert_array_equal(values, exact)
+    assert 0 < largest_error(values, exact) <= SAMPLED
 
 
 def test_nothing_is_trusted(monkeypatch, model, grid):
     monkeypatch.setattr(evaluate, "TRUSTED", 0.0)
     values, error, exact = over_yaw(model, grid)
     assert error > 0
-    np.testing.assert_array_equal(values, exact)
+    assert 0 < largest_error(values, exact) <= SAMPLED
 
 
 def on_sphere():

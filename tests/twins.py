@@ -312,9 +312,9 @@ def _bspline(u):
 def _spline_field(coefficients, origin, step, point):
     """Three vectors B (3, 3) and their derivatives [axis, functional, component] at a point."""
     axes = [_bspline((point[c] - origin[c]) / step - np.arange(coefficients.shape[c])) for c in range(3)]
-    value = np.einsum("a,b,c,abcf->f", *(w for w, _ in axes), coefficients)
+    value = np.einsum("a,b,c,abcf->f", *(w for w, _ in axes), coefficients[..., :9])
     slopes = [
-        np.einsum("a,b,c,abcf->f", *(axes[c][c == axis] for c in range(3)), coefficients) / step
+        np.einsum("a,b,c,abcf->f", *(axes[c][c == axis] for c in range(3)), coefficients[..., :9]) / step
         for axis in range(3)
     ]
     return value.reshape(3, 3), np.reshape(slopes, (3, 3, 3))
@@ -342,4 +342,12 @@ def coil_gradients(begin, end, coefficients, origin, step, positions, moments, p
 
 def field_values(begin, end, coefficients, origin, step, points, out):
     for i in range(begin, end):
-        out[i] = _spline_field(coefficients, origin, step, points[i])[0].ravel()
+        for part in (slice(0, 9), slice(7, 16)):  # nine at a time
+            out[i, part] = _spline_field(coefficients[..., part], origin, step, points[i])[0].ravel()
+
+
+def frame_values(begin, end, coefficients, origin, step, points, poses, out):
+    for i in range(begin, end):
+        turn, shift = poses[i, :, :3], poses[i, :, 3]
+        for j, point in enumerate(points):
+            out[i, :, j] = _spline_field(coefficients, origin, step, turn @ point + shift)[0] @ turn

@@ -15,7 +15,7 @@ import numpy as np
 from efield.kernels import biot_savart
 from efield.kernels import fem as kernel
 from efield.kernels._jit import run_chunks
-from efield.units import MU0_OVER_4PI
+from efield.units import MU0_OVER_4PI, to_m
 
 ADJOINT_RTOL = 1e-6
 """Relative residual of the adjoint solves: their error is the floor of every placement's value."""
@@ -71,6 +71,25 @@ class AdjointCurrents:
             run_chunks(biot_savart.field_of_currents, len(points), where, nodes, packed, out, min_chunk=16)
             field[:, group] = out[:, : 3 * width].reshape(-1, width, 3)
         return field
+
+    def in_frames(self, points, poses):
+        """Field at points of a coil, along the coil's axes, at several poses; summed directly.
+
+        Parameters
+        ----------
+        points : (n_points, 3) array, m
+            In the coil's frame.
+        poses : (n, 4, 4) array
+            matsimnibs.
+
+        Returns
+        -------
+        (n, k, n_points, 3) array, T per unit weight
+        """
+        turns = poses[:, :3, :3]
+        where = points @ turns.swapaxes(1, 2) + to_m(poses[:, None, :3, 3])
+        field = self.field(where.reshape(-1, 3)).reshape(len(poses), len(points), -1, 3)
+        return np.einsum("npkc,ncd->nkpd", field, turns, optimize=True)
 
     def coil_functionals(self, positions, rates):
         """Functionals of the field a coil induces, by direct summation in float64.

@@ -56,7 +56,7 @@ class TargetModes:
 
     def element_fields(self, coefficients):
         """E (..., n, 3) of coefficients (..., k)."""
-        return np.tensordot(coefficients, self.fields, axes=1)
+        return np.einsum("...k,knc->...nc", coefficients, self.fields)
 
     def pull_back(self, slope):
         """Derivative (k,) in the coefficients of what has the derivative `slope` (n, 3) in E."""
@@ -69,31 +69,44 @@ class TargetModes:
         return fields, (self.volumes / self.volumes.sum()).astype(np.float32)
 
 
-def left_out(snapshots, volumes, rank):
-    """Each snapshot as the modes of all the others give it: what `rank` modes make of unseen fields.
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """Each snapshot as the modes of all the others give it: what modes make of unseen fields.
 
-    Parameters
+    Attributes
     ----------
     snapshots : (s, n, 3) array
     volumes : (n,) array
-    rank : int
-        Modes beside the uniform ones.
-
-    Returns
-    -------
-    (s, n, 3) array
     """
-    rows = _deviations(snapshots, volumes)
-    gram = rows @ rows.T
-    mix = np.zeros_like(gram)  # each row as a combination of the others
-    for k in range(len(gram)):
-        others = np.delete(np.arange(len(gram)), k)
-        power, vectors = np.linalg.eigh(gram[np.ix_(others, others)])
-        kept = (np.arange(len(power)) >= len(power) - rank) & (power > SMALLEST**2 * power[-1])
-        power, vectors = power[kept], vectors[:, kept]
-        mix[k, others] = (vectors / power) @ (vectors.T @ gram[others, k])
-    lost = rows - mix @ rows
-    return snapshots - lost.reshape(snapshots.shape) / _root(volumes)[:, None]
+
+    snapshots: np.ndarray
+    volumes: np.ndarray
+
+    def fields(self, rank):
+        """(s, n, 3) fields by `rank` modes beside the uniform ones."""
+        mix = np.zeros((len(self.snapshots),) * 2)  # each row as a combination of the others
+        for k, (others, along, vectors, power) in enumerate(self._spectra):
+            kept = slice(max(len(power) - rank, 0), None)
+            mix[k, others] = (vectors[:, kept] / power[kept]) @ along[kept]
+        lost = self._rows - mix @ self._rows
+        return self.snapshots - lost.reshape(self.snapshots.shape) / _root(self.volumes)[:, None]
+
+    @cached_property
+    def _rows(self):
+        return _deviations(self.snapshots, self.volumes)
+
+    @cached_property
+    def _spectra(self):
+        """For each snapshot: the others, it along their modes, and these modes' vectors and powers."""
+        gram = self._rows @ self._rows.T
+        spectra = []
+        for k in range(len(gram)):
+            others = np.delete(np.arange(len(gram)), k)
+            power, vectors = np.linalg.eigh(gram[np.ix_(others, others)])
+            kept = power > SMALLEST**2 * power[-1]
+            power, vectors = power[kept], vectors[:, kept]
+            spectra.append((others, vectors.T @ gram[others, k], vectors, power))
+        return spectra
 
 
 def _root(volumes):
@@ -123,9 +136,18 @@ class JointField:
         """Functionals of all parts."""
         return sum(part.n_functionals for part in self.parts)
 
+    @property
+    def charges(self):
+        """(n_charges, 3) array, m; all parts come from the same ones."""
+        return self.parts[0].charges
+
     def field(self, points):
         """As :meth:`SplineField.field`; (n, k, 3)."""
         return np.concatenate([part.field(points) for part in self.parts], axis=1)
+
+    def in_frames(self, points, poses):
+        """As :meth:`SplineField.in_frames`; (n, k, n_points, 3)."""
+        return np.concatenate([part.in_frames(points, poses) for part in self.parts], axis=1)
 
     def functionals(self, coil, poses, didt):
         """As :meth:`SplineField.functionals`; (n, k)."""

@@ -40,10 +40,15 @@ class CoilExtent:
     @classmethod
     def of(cls, coil):
         """Extent of a coil's dipoles."""
+        return cls.of_points(coil.positions)
+
+    @classmethod
+    def of_points(cls, points):
+        """Extent of points (n, 3) in the coil's frame, m."""
         return cls(
-            float(np.hypot(coil.positions[:, 0], coil.positions[:, 1]).max()),
-            float(coil.positions[:, 2].min()),
-            float(coil.positions[:, 2].max()),
+            float(np.hypot(points[:, 0], points[:, 1]).max()),
+            float(points[:, 2].min()),
+            float(points[:, 2].max()),
         )
 
     def box(self, centres, axes):
@@ -59,14 +64,16 @@ class SplineField:
 
     Attributes
     ----------
-    coefficients : tuple of (nx, ny, nz, 9) float32 arrays
-        One per group of three functionals.
+    coefficients : tuple of (nx, ny, nz, 16) float32 arrays
+        One per group of three functionals, whose nine components come first in a row.
     n_functionals : int
     rotation : (3, 3) array
         Head to grid.
     origin : (3,) array, m
         Grid point (0, 0, 0) in the grid's frame.
     step : float, m
+    charges : (n_charges, 3) array, m
+        What the field comes from, in the head's frame.
     """
 
     coefficients: tuple
@@ -74,6 +81,7 @@ class SplineField:
     rotation: np.ndarray
     origin: np.ndarray
     step: float
+    charges: np.ndarray
 
     @classmethod
     def over(cls, model, extent, centres_mm, axes, *, spacing_mm):
@@ -98,7 +106,7 @@ class SplineField:
         # components in the grid's frame, so that a coil needs one rotation only
         field = np.einsum("nkc,dc->nkd", field, rotation).reshape(*shape, k, 3)
         groups = tuple(_coefficients(field[..., i : i + GROUP, :]) for i in range(0, k, GROUP))
-        return cls(groups, k, rotation, origin, float(step))
+        return cls(groups, k, rotation, origin, float(step), model.charges)
 
     def field(self, points):
         """Field at points (n, 3) in metres, head frame; returns (n, k, 3), T per unit weight.
@@ -112,10 +120,47 @@ class SplineField:
         self._require_inside(local, local)
         values = np.empty((len(local), len(self.coefficients), GROUP, 3))
         for g, coefficients in enumerate(self.coefficients):
-            out = np.empty((len(local), 3 * GROUP))
+            out = np.empty((len(local), kernel.COLUMNS), np.float32)
             run_chunks(kernel.field_values, len(local), coefficients, self.origin, self.step, local, out)
-            values[:, g] = out.reshape(-1, GROUP, 3)
+            values[:, g] = out[:, : 3 * GROUP].reshape(-1, GROUP, 3)
         return values.reshape(len(local), -1, 3)[:, : self.n_functionals] @ self.rotation
+
+    def in_frames(self, points, poses):
+        """Field at points of a coil, along the coil's axes, at several poses.
+
+        Parameters
+        ----------
+        points : (n_points, 3) array, m
+            In the coil's frame.
+        poses : (n, 4, 4) array
+            matsimnibs.
+
+        Returns
+        -------
+        (n, k, n_points, 3) float32 array, T per unit weight
+
+        Raises
+        ------
+        SearchError
+            A point may leave the grid.
+        """
+        local = self._local(CoilExtent.of_points(points), poses)
+        values = np.empty((len(poses), GROUP * len(self.coefficients), len(points), 3), np.float32)
+        for g, coefficients in enumerate(self.coefficients):
+            part = np.empty((len(poses), GROUP, len(points), 3), np.float32)
+            run_chunks(
+                kernel.frame_values,
+                len(poses),
+                coefficients,
+                self.origin,
+                self.step,
+                points,
+                local,
+                part,
+                min_chunk=8,
+            )
+            values[:, GROUP * g : GROUP * (g + 1)] = part
+        return values[:, : self.n_functionals]
 
     def functionals(self, coil, poses, didt):
         """Target functionals of the field of a coil at many poses.
@@ -136,7 +181,7 @@ class SplineField:
         SearchError
             A pose leaves the grid.
         """
-        local = self._local(coil, poses)
+        local = self._local(CoilExtent.of(coil), poses)
         values = np.empty((len(poses), GROUP * len(self.coefficients)))
         for g, coefficients in enumerate(self.coefficients):
             out = np.empty((len(poses), GROUP))
@@ -161,7 +206,7 @@ class SplineField:
         The first three derivatives are per metre of translation, the last three per radian
         of rotation about the coil's origin.
         """
-        local = self._local(coil, poses)
+        local = self._local(CoilExtent.of(coil), poses)
         size = GROUP * len(self.coefficients)
         values, slopes = np.empty((len(poses), size)), np.empty((len(poses), size, 6))
         for g, coefficients in enumerate(self.coefficients):
@@ -187,12 +232,12 @@ class SplineField:
         k = self.n_functionals
         return -didt * values[:, :k], -didt * slopes[:, :k]
 
-    def _local(self, coil, poses):
+    def _local(self, extent, poses):
         """Poses (n, 3, 4) in the grid's frame, m; checked to lie inside the grid."""
         local = np.empty((len(poses), 3, 4))
         local[:, :, :3] = self.rotation @ poses[:, :3, :3]
         local[:, :, 3] = to_m(poses[:, :3, 3]) @ self.rotation.T
-        low, high = CoilExtent.of(coil).box(local[:, :, 3], local[:, :, 2])
+        low, high = extent.box(local[:, :, 3], local[:, :, 2])
         self._require_inside(low, high)
         return local
 
@@ -219,9 +264,9 @@ def _grid_rotation(axis):
 
 
 def _coefficients(field):
-    """Spline coefficients (nx, ny, nz, 9) of up to three vector fields (nx, ny, nz, k, 3)."""
+    """Spline coefficients (nx, ny, nz, 16) of up to three vector fields (nx, ny, nz, k, 3)."""
     shape = field.shape[:3]
-    packed = np.zeros((*shape, GROUP * 3), np.float32)
+    packed = np.zeros((*shape, kernel.COLUMNS), np.float32)
     for c in range(3 * field.shape[3]):
         component = np.ascontiguousarray(field.reshape(*shape, -1)[..., c], dtype=np.float64)
         packed[..., c] = spline_filter(component, order=3, mode="mirror")

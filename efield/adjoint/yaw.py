@@ -2,14 +2,13 @@
 
 Turning a coil about its own axis multiplies the azimuthal harmonics of the field round that
 axis by phases. A few rings of sample points determine those harmonics at all dipoles, so the
-functionals at every yaw follow from one set of field values per position. The rings' weights
-are fitted to charges under a sphere that touches the scalp under the coil's origin: the
-fields that a head can produce, and flatter than any head. Auxiliary dipoles do the same in
-Gomez et al. 2021 (10.1016/j.neuroimage.2020.117696).
+functionals at every yaw follow from one set of field values per position. The rings lie
+where the coil's dipoles do, so they keep off the head as the coil does, and their weights are
+fitted to the charges of the exterior model, as they lie under the coil at the positions of the
+search. Auxiliary dipoles do the same in Gomez et al. 2021 (10.1016/j.neuroimage.2020.117696).
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import scipy.linalg
@@ -17,22 +16,22 @@ import scipy.linalg
 from efield.units import to_m
 
 N_RINGS = 20
-"""Rings kept of the candidates; more do not help, for their weights grow."""
+"""Rings kept of the candidates; more do not help."""
 
-N_ANGLES = 16
+N_ANGLES = 20
 """Sample points on a ring; harmonics up to one less than half of this are carried."""
 
 N_YAW = 32
 """Yaw angles the weights give directly; all others are trigonometric interpolation."""
 
-HEAD_RADIUS_MM = 120.0
-"""Radius of the sphere whose charges train the weights."""
-
-RIDGE = 3e-4
+RIDGE = 3e-5
 """Ridge of the weights relative to the largest singular value: they must not amplify."""
 
-TRAINING_DEPTHS_MM = (3.0, 6.0, 12.0, 25.0, 50.0)
-"""Depths of the training charges under that sphere's surface."""
+N_TRAINING = 300
+"""Charges that train the weights, each seen from a position of its own."""
+
+CANDIDATE_MM = 2.0
+"""Candidate rings are the dipoles' own, one in a cell of this size in radius and height."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +51,24 @@ class YawExpansion:
     weights: np.ndarray
 
     @classmethod
-    @lru_cache(maxsize=4)
-    def of(cls, coil, distance_mm):
-        """Expansion for a coil whose origin lies `distance_mm` above the scalp."""
-        radius = np.hypot(coil.positions[:, 0], coil.positions[:, 1])
+    def of(cls, coil, charges, base_poses):
+        """Expansion for a coil and the fields of some charges.
+
+        Parameters
+        ----------
+        coil : Coil
+        charges : (n, 3) array, m
+            Of the exterior model, in the head's frame.
+        base_poses : (n, 4, 4) array
+            Positions at which the coil is to be tried.
+        """
         azimuth = np.arctan2(coil.positions[:, 1], coil.positions[:, 0])
-        height = coil.positions[:, 2]
+        dipoles = _radius_and_height(coil.positions)
         orders = np.arange(N_ANGLES // 2)
-        sources = _training_rings(to_m(distance_mm))
-        rings = _choose_rings(orders, radius, height, sources)[:N_RINGS]
-        at_rings = _harmonics(orders, *rings.T, sources)
-        at_dipoles = _harmonics(orders, radius, height, sources)
+        sources = _training_rings(charges, base_poses)
+        rings = _choose_rings(orders, dipoles, sources)
+        at_rings = _harmonics(orders, rings, sources)
+        at_dipoles = _harmonics(orders, dipoles, sources)
         flat = coil.moments[:, 0] - 1j * coil.moments[:, 1]  # conjugate of m_x + i m_y
         angles = 2 * np.pi * np.arange(N_ANGLES) / N_ANGLES
         yaw = 2 * np.pi * np.arange(N_YAW) / N_YAW
@@ -87,7 +93,7 @@ class YawExpansion:
 
         Parameters
         ----------
-        field : SplineField
+        field : SplineField or AdjointCurrents
         base_poses : (n, 4, 4) array
             matsimnibs at yaw 0.
         yaw_deg : (n_yaw,) array
@@ -97,14 +103,15 @@ class YawExpansion:
         -------
         (n, n_yaw, k) array
         """
-        rotations = base_poses[:, :3, :3]
-        points = self.points @ rotations.swapaxes(1, 2) + to_m(base_poses[:, None, :3, 3])
-        values = field.field(points.reshape(-1, 3)).reshape(len(base_poses), len(self.points), -1, 3)
-        local = np.einsum("npkc,ncd->nkpd", values, rotations, optimize=True)
-        n, k = local.shape[:2]
-        sampled = local.reshape(n * k, -1) @ self.weights.reshape(N_YAW, -1).T
-        curves = sampled @ fourier_interpolation(N_YAW, np.radians(yaw_deg)).T
-        return -didt * curves.reshape(n, k, -1).swapaxes(1, 2)
+        values = field.in_frames(self.points, base_poses)
+        n, k = values.shape[:2]
+        sampled = values.reshape(n * k, -1) @ self.weights.reshape(N_YAW, -1).T.astype(values.dtype)
+        return -didt * interpolate_yaw(sampled.reshape(n, k, N_YAW).swapaxes(1, 2), yaw_deg)
+
+
+def interpolate_yaw(samples, yaw_deg):
+    """Functionals (n, n_yaw, k) at some angles from samples (n, n_samples, k) round the circle from 0."""
+    return fourier_interpolation(samples.shape[1], np.radians(yaw_deg)) @ samples
 
 
 def fourier_interpolation(n_samples, angles):
@@ -116,37 +123,38 @@ def fourier_interpolation(n_samples, angles):
     return kernel / n_samples
 
 
-def _training_rings(distance):
-    """(n, 2) radius and height of charge rings under the scalp, coil frame, m."""
-    polar = np.radians(np.concatenate([np.linspace(0, 60, 31), np.linspace(66, 150, 10)]))
-    rings = []
-    for depth in to_m(TRAINING_DEPTHS_MM):
-        inner = to_m(HEAD_RADIUS_MM) - depth
-        rings.append(
-            np.stack([inner * np.sin(polar), distance + to_m(HEAD_RADIUS_MM) - inner * np.cos(polar)], axis=1)
-        )
-    return np.concatenate(rings)
+def _radius_and_height(points):
+    """(n, 2) distance from the z axis and height of points (n, 3)."""
+    return np.stack([np.hypot(points[:, 0], points[:, 1]), points[:, 2]], axis=1)
 
 
-def _choose_rings(orders, radius, height, sources):
-    """(n, 2) radius and height of candidate rings, those that tell most first, by pivoted QR."""
-    levels = np.linspace(height.min(), height.max(), 4 if np.ptp(height) > 1e-3 else 1)
-    radii = radius.max() * np.linspace(0.02, 1.0, 40)
-    candidates = np.stack(np.meshgrid(radii, levels, indexing="ij"), axis=-1).reshape(-1, 2)
-    table = np.concatenate(list(_harmonics(orders, *candidates.T, sources).swapaxes(1, 2)))
-    pivots = scipy.linalg.qr(table, mode="r", pivoting=True)[1]
-    return candidates[pivots]
+def _training_rings(charges, base_poses):
+    """(N_TRAINING, 2) radius and height of charges as the coil sees them from its positions, m."""
+    rng = np.random.default_rng(0)
+    seen = charges[np.resize(rng.permutation(len(charges)), N_TRAINING)]
+    poses = base_poses[rng.integers(0, len(base_poses), N_TRAINING)]
+    return _radius_and_height(np.einsum("ni,nij->nj", seen - to_m(poses[:, :3, 3]), poses[:, :3, :3]))
 
 
-def _harmonics(orders, radius, height, sources):
-    """(n_orders, n_points, n_sources) azimuthal harmonics of 1/distance to ring charges."""
-    n = 8 * len(orders)
-    cosine = np.cos(2 * np.pi * np.arange(n) / n)
-    distance2 = (radius[:, None] ** 2 + sources[:, 0] ** 2 + (height[:, None] - sources[:, 1]) ** 2)[
-        ..., None
-    ] - 2 * (radius[:, None] * sources[:, 0])[..., None] * cosine
-    spectrum = np.fft.rfft(1.0 / np.sqrt(distance2), axis=-1).real / n
-    return np.moveaxis(spectrum[..., orders], -1, 0)
+def _choose_rings(orders, dipoles, sources):
+    """(N_RINGS, 2) radius and height of the dipoles' rings that tell most, by pivoted QR."""
+    cells = np.round(dipoles / to_m(CANDIDATE_MM)).astype(int)
+    candidates = dipoles[np.unique(cells, axis=0, return_index=True)[1]]
+    table = np.concatenate(list(_harmonics(orders, candidates, sources).swapaxes(1, 2)))
+    return candidates[scipy.linalg.qr(table, mode="r", pivoting=True)[1][:N_RINGS]]
+
+
+def _harmonics(orders, points, sources):
+    """(n_orders, n_points, n_sources) azimuthal harmonics of 1/distance between rings.
+
+    `points` and `sources` are (n, 2) radii and heights.
+    """
+    n = 4 * len(orders)
+    angle = np.pi * (np.arange(n) + 0.5) / n  # half the circle: the other half is its mirror image
+    (radius, height), (reach, depth) = points.T[:, :, None], sources.T
+    distance2 = (radius**2 + reach**2 + (height - depth) ** 2)[..., None]
+    distance2 = distance2 - 2 * (radius * reach)[..., None] * np.cos(angle)
+    return np.moveaxis(distance2**-0.5 @ (np.cos(np.outer(angle, orders)) / n), -1, 0)
 
 
 def _ridge(matrix, wanted):

@@ -95,6 +95,8 @@ def _certainty(result):
     searched = f"{search['n_positions']} positions x {search['n_yaw']} angles = {search['n_placements']:,}"
     gain = f"{search['refined_gain']:+.3%} over the best of the grid"
     rows = [("placements searched", searched), ("continuous polish", gain)]
+    if search.get("operator_error") is not None:
+        rows.append(("error of the search", f"{search['operator_error']:.1e} at placements it had not seen"))
     if check is None:
         return [*rows, ("forward check", "not done")]
     agreement = "agrees" if abs(check.relative_difference) <= check.warn_above else "DISAGREES"

@@ -1,8 +1,18 @@
-"""Cubic B-splines of nine functions on a regular grid, with gradients, and coils on them."""
+"""Cubic B-splines of up to sixteen functions on a regular grid, with gradients, and coils on them.
+
+A grid point holds its coefficients in one row, so a value is the weighted sum of 64 rows.
+"""
 
 import numpy as np
 
 from efield.kernels._jit import jit
+from efield.kernels._vector import row_product
+
+COLUMNS = 16
+"""Functions that a row of coefficients holds: nine are used, and a row fills a cache line."""
+
+POSE_BLOCK = 64
+"""Neighbouring poses that read the same coefficients."""
 
 
 @jit
@@ -20,13 +30,39 @@ def _weights(t, w, d):
 
 
 @jit
+def _locate(x, y, z, shape, origin, step, w, d, places):
+    """Basis values `w` and derivatives `d` (3, 4) along each axis, and the rows (64,) they weigh."""
+    at = (x - origin[0]) / step, (y - origin[1]) / step, (z - origin[2]) / step
+    corner = 0
+    for c in range(3):
+        cell = int(np.floor(at[c]))
+        _weights(at[c] - cell, w[c], d[c])
+        corner = corner * shape[c] + cell - 1
+    for a in range(4):
+        for b in range(4):
+            row = corner + (a * shape[1] + b) * shape[2]
+            for k in range(4):
+                places[16 * a + 4 * b + k] = row + k
+
+
+@jit
+def _product(x, y, z, weights):
+    """``weights[16 a + 4 b + k] = x[a] y[b] z[k]``."""
+    for a in range(4):
+        for b in range(4):
+            xy = x[a] * y[b]
+            for k in range(4):
+                weights[16 * a + 4 * b + k] = xy * z[k]
+
+
+@jit
 def coil_values(begin, end, coefficients, origin, step, positions, moments, poses, out):
     """Three functionals of a coil, ``sum_j m_j . B(r_j)``, at many poses.
 
     Parameters
     ----------
-    coefficients : (nx, ny, nz, 9) array
-        Spline coefficients of three vector fields B in the grid's frame.
+    coefficients : (nx, ny, nz, 16) float32 array
+        Spline coefficients; the first nine are three vector fields B in the grid's frame.
     origin, step : (3,) array, float
         Grid point (0, 0, 0) and spacing.
     positions, moments : (n_dipoles, 3) arrays
@@ -35,36 +71,29 @@ def coil_values(begin, end, coefficients, origin, step, positions, moments, pose
         Coil to grid frame.
     out : (n, 3) array
     """
-    w, d = np.empty((3, 4)), np.empty(4)
-    sums = np.empty(9)
-    cell = np.empty(3, np.int64)
+    rows, shape = coefficients.reshape(-1, COLUMNS), coefficients.shape
+    w, d = np.empty((3, 4)), np.empty((3, 4))
+    weights, places = np.empty(64), np.empty(64, np.int64)
+    field = np.empty((1, COLUMNS))  # float64: the polish compares values closely
+    at, m = np.empty(3), np.empty(3)
     for i in range(begin, end):
         pose = poses[i]
         total0, total1, total2 = 0.0, 0.0, 0.0
         for j in range(positions.shape[0]):
-            px, py, pz = positions[j, 0], positions[j, 1], positions[j, 2]
             for c in range(3):
-                r = pose[c, 0] * px + pose[c, 1] * py + pose[c, 2] * pz + pose[c, 3]
-                s = (r - origin[c]) / step
-                cell[c] = int(np.floor(s))
-                _weights(s - cell[c], w[c], d)
-            sums[:] = 0.0
-            for a in range(4):
-                for b in range(4):
-                    wab = w[0, a] * w[1, b]
-                    line = coefficients[cell[0] + a - 1, cell[1] + b - 1]
-                    for k in range(4):
-                        weight = wab * w[2, k]
-                        values = line[cell[2] + k - 1]
-                        for c in range(9):
-                            sums[c] += weight * values[c]
-            ax, ay, az = moments[j, 0], moments[j, 1], moments[j, 2]
-            mx = pose[0, 0] * ax + pose[0, 1] * ay + pose[0, 2] * az
-            my = pose[1, 0] * ax + pose[1, 1] * ay + pose[1, 2] * az
-            mz = pose[2, 0] * ax + pose[2, 1] * ay + pose[2, 2] * az
-            total0 += mx * sums[0] + my * sums[1] + mz * sums[2]
-            total1 += mx * sums[3] + my * sums[4] + mz * sums[5]
-            total2 += mx * sums[6] + my * sums[7] + mz * sums[8]
+                at[c] = (
+                    pose[c, 0] * positions[j, 0]
+                    + pose[c, 1] * positions[j, 1]
+                    + pose[c, 2] * positions[j, 2]
+                    + pose[c, 3]
+                )
+                m[c] = pose[c, 0] * moments[j, 0] + pose[c, 1] * moments[j, 1] + pose[c, 2] * moments[j, 2]
+            _locate(at[0], at[1], at[2], shape, origin, step, w, d, places)
+            _product(w[0], w[1], w[2], weights)
+            row_product(COLUMNS, weights, places, rows, 0, 64, None, None, None, field, 0)
+            total0 += m[0] * field[0, 0] + m[1] * field[0, 1] + m[2] * field[0, 2]
+            total1 += m[0] * field[0, 3] + m[1] * field[0, 4] + m[2] * field[0, 5]
+            total2 += m[0] * field[0, 6] + m[1] * field[0, 7] + m[2] * field[0, 8]
         out[i, 0], out[i, 1], out[i, 2] = total0, total1, total2
 
 
@@ -75,9 +104,10 @@ def coil_gradients(begin, end, coefficients, origin, step, positions, moments, p
     `gradient` (n, 3, 6): per functional the derivative in the translation (3) and in a
     rotation about the coil's origin (3), both in the grid's frame.
     """
+    rows, shape = coefficients.reshape(-1, COLUMNS), coefficients.shape
     w, d = np.empty((3, 4)), np.empty((3, 4))
-    sums, slopes = np.empty(9), np.empty((3, 9))
-    cell = np.empty(3, np.int64)
+    weights, places = np.empty(64), np.empty(64, np.int64)
+    field = np.empty((4, COLUMNS))  # the value and its three slopes
     arm, m, force = np.empty(3), np.empty(3), np.empty(3)
     for i in range(begin, end):
         pose = poses[i]
@@ -89,32 +119,24 @@ def coil_gradients(begin, end, coefficients, origin, step, positions, moments, p
                     pose[c, 0] * positions[j, 0] + pose[c, 1] * positions[j, 1] + pose[c, 2] * positions[j, 2]
                 )
                 m[c] = pose[c, 0] * moments[j, 0] + pose[c, 1] * moments[j, 1] + pose[c, 2] * moments[j, 2]
-                s = (arm[c] + pose[c, 3] - origin[c]) / step
-                cell[c] = int(np.floor(s))
-                _weights(s - cell[c], w[c], d[c])
-            sums[:] = 0.0
-            slopes[:] = 0.0
-            for a in range(4):
-                for b in range(4):
-                    line = coefficients[cell[0] + a - 1, cell[1] + b - 1]
-                    for k in range(4):
-                        values = line[cell[2] + k - 1]
-                        weight = w[0, a] * w[1, b] * w[2, k]
-                        weight_x = d[0, a] * w[1, b] * w[2, k] / step
-                        weight_y = w[0, a] * d[1, b] * w[2, k] / step
-                        weight_z = w[0, a] * w[1, b] * d[2, k] / step
-                        for c in range(9):
-                            sums[c] += weight * values[c]
-                            slopes[0, c] += weight_x * values[c]
-                            slopes[1, c] += weight_y * values[c]
-                            slopes[2, c] += weight_z * values[c]
+            x, y, z = arm[0] + pose[0, 3], arm[1] + pose[1, 3], arm[2] + pose[2, 3]
+            _locate(x, y, z, shape, origin, step, w, d, places)
+            _product(w[0], w[1], w[2], weights)
+            row_product(COLUMNS, weights, places, rows, 0, 64, None, None, None, field, 0)
+            _product(d[0], w[1], w[2], weights)
+            row_product(COLUMNS, weights, places, rows, 0, 64, None, None, None, field, 1)
+            _product(w[0], d[1], w[2], weights)
+            row_product(COLUMNS, weights, places, rows, 0, 64, None, None, None, field, 2)
+            _product(w[0], w[1], d[2], weights)
+            row_product(COLUMNS, weights, places, rows, 0, 64, None, None, None, field, 3)
             for f in range(3):
-                bx, by, bz = sums[3 * f], sums[3 * f + 1], sums[3 * f + 2]
+                bx, by, bz = field[0, 3 * f], field[0, 3 * f + 1], field[0, 3 * f + 2]
                 out[i, f] += m[0] * bx + m[1] * by + m[2] * bz
                 for c in range(3):
+                    slope = field[1 + c]
                     force[c] = (
-                        m[0] * slopes[c, 3 * f] + m[1] * slopes[c, 3 * f + 1] + m[2] * slopes[c, 3 * f + 2]
-                    )
+                        m[0] * slope[3 * f] + m[1] * slope[3 * f + 1] + m[2] * slope[3 * f + 2]
+                    ) / step
                     gradient[i, f, c] += force[c]
                 # d(arm) = theta x arm and d(m) = theta x m
                 gradient[i, f, 3] += arm[1] * force[2] - arm[2] * force[1] + m[1] * bz - m[2] * by
@@ -124,23 +146,40 @@ def coil_gradients(begin, end, coefficients, origin, step, positions, moments, p
 
 @jit
 def field_values(begin, end, coefficients, origin, step, points, out):
-    """Nine functions at points (n, 3) in the grid's frame; `out` (n, 9)."""
-    w, d = np.empty((3, 4)), np.empty(4)
-    cell = np.empty(3, np.int64)
+    """All functions at points (n, 3) in the grid's frame; `out` (n, 16), of the coefficients' type."""
+    rows, shape = coefficients.reshape(-1, COLUMNS), coefficients.shape
+    w, d = np.empty((3, 4)), np.empty((3, 4))
+    weights, places = np.empty(64, coefficients.dtype), np.empty(64, np.int64)
     for i in range(begin, end):
-        for c in range(3):
-            s = (points[i, c] - origin[c]) / step
-            cell[c] = int(np.floor(s))
-            _weights(s - cell[c], w[c], d)
-        row = out[i]
-        for c in range(9):
-            row[c] = 0.0
-        for a in range(4):
-            for b in range(4):
-                wab = w[0, a] * w[1, b]
-                line = coefficients[cell[0] + a - 1, cell[1] + b - 1]
-                for k in range(4):
-                    weight = wab * w[2, k]
-                    values = line[cell[2] + k - 1]
-                    for c in range(9):
-                        row[c] += weight * values[c]
+        _locate(points[i, 0], points[i, 1], points[i, 2], shape, origin, step, w, d, places)
+        _product(w[0], w[1], w[2], weights)
+        row_product(COLUMNS, weights, places, rows, 0, 64, None, None, None, out, i)
+
+
+@jit
+def frame_values(begin, end, coefficients, origin, step, points, poses, out):
+    """Three vector fields at points of a coil, along the coil's axes, at many poses.
+
+    `points` (n_points, 3) in the coil's frame; `poses` (n, 3, 4) as in :func:`coil_values`;
+    `out` (n, 3, n_points, 3), of the coefficients' type. One point at a time over a block of poses:
+    of neighbouring poses it reads the same coefficients.
+    """
+    rows, shape = coefficients.reshape(-1, COLUMNS), coefficients.shape
+    w, d = np.empty((3, 4)), np.empty((3, 4))
+    weights, places = np.empty(64, coefficients.dtype), np.empty(64, np.int64)
+    field = np.empty((1, COLUMNS), coefficients.dtype)
+    at = np.empty(3)
+    for first in range(begin, end, POSE_BLOCK):
+        for j in range(points.shape[0]):
+            px, py, pz = points[j, 0], points[j, 1], points[j, 2]
+            for i in range(first, min(first + POSE_BLOCK, end)):
+                pose = poses[i]
+                for c in range(3):
+                    at[c] = pose[c, 0] * px + pose[c, 1] * py + pose[c, 2] * pz + pose[c, 3]
+                _locate(at[0], at[1], at[2], shape, origin, step, w, d, places)
+                _product(w[0], w[1], w[2], weights)
+                row_product(COLUMNS, weights, places, rows, 0, 64, None, None, None, field, 0)
+                for f in range(3):
+                    bx, by, bz = field[0, 3 * f], field[0, 3 * f + 1], field[0, 3 * f + 2]
+                    for c in range(3):
+                        out[i, f, j, c] = pose[0, c] * bx + pose[1, c] * by + pose[2, c] * bz

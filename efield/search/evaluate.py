@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from efield.adjoint.yaw import YawExpansion
+from efield.adjoint.yaw import N_YAW, YawExpansion, interpolate_yaw
 from efield.search.candidates import yaw_rotations
 
 BATCH = 256
@@ -10,6 +10,9 @@ BATCH = 256
 
 TRUSTED = 1e-3
 """Error of the yaw expansion, of the largest value, above which the exact path takes over."""
+
+SAMPLES_DEG = 360.0 / N_YAW * np.arange(N_YAW)
+"""Yaw angles at which the exact path sums every dipole: the curve between them is band-limited."""
 
 N_CHECKED, CHECK_YAW_DEG = 12, 47.0
 """Positions and yaw step at which the expansion is compared with the exact path, off its samples."""
@@ -35,7 +38,7 @@ def functionals_at_yaw(field, coil, base_poses, yaw_deg, didt):
     return field.functionals(coil, poses, didt).reshape(len(base_poses), len(yaw_deg), -1)
 
 
-def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *, direct=None, progress):
+def functionals_over_yaw(field, coil, base_poses, yaw_deg, didt, *, direct=None, progress):
     """Target functionals at every position and yaw, by the yaw expansion where it holds.
 
     Parameters
@@ -45,8 +48,6 @@ def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *,
     direct : AdjointCurrents, optional
         Sum these at the expansion's points instead of reading `field` there: minutes, not
         seconds, for a `field` that cannot be trusted. Not used where the expansion errs.
-    distance_mm : float
-        Coil origin to scalp, for which the expansion is built.
     progress : callable
         Called with a fraction.
 
@@ -57,7 +58,7 @@ def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *,
         Largest difference from the exact path at the positions compared, relative to the
         largest value there. Above `TRUSTED` the values are the exact path's.
     """
-    expansion = YawExpansion.of(coil, distance_mm)
+    expansion = YawExpansion.of(coil, field.charges, base_poses)
     picks = np.unique(np.linspace(0, len(base_poses) - 1, N_CHECKED).astype(int))
     checked = np.arange(-180.0, 180.0, CHECK_YAW_DEG)
     exact = functionals_at_yaw(field, coil, base_poses[picks], checked, didt)
@@ -70,7 +71,8 @@ def functionals_over_yaw(field, coil, base_poses, yaw_deg, distance_mm, didt, *,
         if error <= TRUSTED:
             part = expansion.functionals(direct or field, batch, yaw_deg, didt)
         else:
-            part = functionals_at_yaw(field, coil, batch, yaw_deg, didt)
+            samples = functionals_at_yaw(field, coil, batch, SAMPLES_DEG, didt)
+            part = interpolate_yaw(samples, yaw_deg)
         values[start : start + BATCH] = part
         progress(min(1.0, (start + BATCH) / len(base_poses)))
     return values, error

@@ -41,6 +41,7 @@ class Objective:
     unit: str = "V/m"
 
     smooth = True  # on the functionals; on modes it depends on the measure
+    limited = False
 
     @property
     def exact(self):
@@ -104,6 +105,8 @@ class ModeObjective:
     measure: object
     modes: TargetModes
     smooth: bool
+
+    limited = False
 
     def of_functionals(self, coefficients):
         """Value of one placement's coefficients (k,), or of many (..., k) in float32."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from efield.adjoint.current import adjoint_currents
-from efield.adjoint.modes import N_MEAN, JointField, TargetModes, left_out
+from efield.adjoint.modes import N_MEAN, JointField, LeftOut, TargetModes
 from efield.forward import solve_potentials
 from efield.model.placement import Placement
+from efield.search.avoid import GuardedObjective
 from efield.search.evaluate import functionals_over_yaw
 from efield.search.maxima import turned
 from efield.search.objectives import ModeObjective
@@ -33,6 +34,9 @@ MARGIN = 2.0
 
 FLOOR = 0.2
 """Errors are relative to the value, or to this share of the largest where the value is smaller."""
+
+AT_ONCE = 15
+"""Modes whose adjoints are solved and held at once: a block of the solver, whole passes of the kernels."""
 
 POSITIONS = 1024
 """Scalp positions whose coefficients are held at once."""
@@ -123,9 +127,9 @@ def choose_modes(measure, snapshots, volumes):
     modes : TargetModes
     worst : float
     """
-    exact = _values(measure, snapshots, volumes)
+    exact, left_out = _values(measure, snapshots, volumes), LeftOut(snapshots, volumes)
     for rank in range(RANK_STEP, max(len(snapshots), RANK_STEP + 1), RANK_STEP):
-        again = _values(measure, left_out(snapshots, volumes, rank), volumes)
+        again = _values(measure, left_out.fields(rank), volumes)
         worst = relative_errors(again, exact).max()
         if worst <= measure.tolerance:
             break
@@ -145,28 +149,121 @@ def build_operator(run, found):
     -------
     TargetOperator
     """
-    measure, elements, volumes = run.goal.measure, run.region.elements, run.volumes
-    count = measure.snapshots
+    measured = _measured(run)
+    count = max(m.measure.snapshots for m in measured)
     poses = spread_poses(found, count + UNSEEN)
     fields = fields_on_target(
-        run.prepared, run.coil, poses, elements, run.didt, lambda f: run.clock.report("modes", 0.4 * f)
+        run.prepared,
+        run.coil,
+        poses,
+        np.concatenate([m.elements for m in measured]),
+        run.didt,
+        lambda fraction: run.clock.report("modes", 0.4 * fraction),
     )
-    modes, worst = choose_modes(measure, fields[:count], volumes)
-    field = found.field
-    if len(modes.fields) > N_MEAN:
-        currents = adjoint_currents(run.prepared, elements, modes.weights[N_MEAN:], rtol=RTOL)
-        run.clock.report("modes", 0.5)
-        field = JointField((field, found.exterior.of(currents)[1]))
-    run.clock.report("modes", 0.8)
-    goal = ModeObjective(measure, modes, measure.is_smooth(fields[0], volumes))
-    exact = _values(measure, fields[count:], volumes)
-    again = [goal.of_functionals(c) for c in field.functionals(run.coil, poses[count:], run.didt)]
-    worst = max(worst, relative_errors(np.array(again), exact).max())
-    return TargetOperator(field, goal, count, UNSEEN, float(worst))
+    fields = _split(fields, [len(m.elements) for m in measured], axis=1)
+    modes, left_out_errors = zip(
+        *(choose_modes(m.measure, e[:count], m.volumes) for m, e in zip(measured, fields, strict=True)),
+        strict=True,
+    )
+    field = _joint_field(run, found, measured, modes)
+    goals = [
+        ModeObjective(m.measure, own, m.measure.is_smooth(e[0], m.volumes))
+        for m, own, e in zip(measured, modes, fields, strict=True)
+    ]
+    sizes = [len(own.fields) for own in modes]
+    if run.goal.exact:
+        sizes = [found.field.n_functionals, *sizes]
+    parts = _split(field.functionals(run.coil, poses[count:], run.didt), sizes, axis=1)
+    worst = [
+        max(seen, _unseen_error(m, goal, part, e[count:]))
+        for m, goal, part, e, seen in zip(
+            measured, goals, parts[-len(measured) :], fields, left_out_errors, strict=True
+        )
+    ]
+    goal = _joint_goal(run, goals, sizes, worst)
+    return TargetOperator(field, goal, count, UNSEEN, float(max(worst)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A measure on the elements of one region, `known` of its modes' functionals being there already."""
+
+    measure: object
+    elements: np.ndarray
+    volumes: np.ndarray
+    known: int = 0
+
+
+def _measured(run):
+    target = _Measured(run.goal.measure, run.region.elements, run.volumes, N_MEAN)
+    avoided = [_Measured(a.measure, a.region.elements, a.volumes) for a in run.avoided]
+    return avoided if run.goal.exact else [target, *avoided]
+
+
+def _joint_field(run, found, measured, modes):
+    """The mean field's exterior field, followed by those of all other modes."""
+    new = [own.weights[m.known :] for m, own in zip(measured, modes, strict=True)]
+    if not sum(map(len, new)):
+        return found.field
+    weights = np.zeros((sum(map(len, new)), sum(w.shape[1] for w in new), 3))
+    row = column = 0
+    for block in new:
+        weights[row : row + len(block), column : column + block.shape[1]] = block
+        row, column = row + len(block), column + block.shape[1]
+    elements = np.concatenate([m.elements for m in measured])
+    parts = [found.field]
+    for start in range(0, len(weights), AT_ONCE):
+        currents = adjoint_currents(run.prepared, elements, weights[start : start + AT_ONCE], rtol=RTOL)
+        parts.append(found.exterior.of(currents)[1])
+        run.clock.report("modes", 0.4 + 0.4 * min(1.0, (start + AT_ONCE) / len(weights)))
+    return JointField(tuple(parts))
+
+
+def _joint_goal(run, goals, sizes, worst):
+    """The objective on the joint field; limits are tightened by what their operator may err."""
+    if not run.avoided:
+        return goals[0]
+    n = len(run.avoided)
+    limits = [np.inf if a.limit is None else a.limit for a in run.avoided]
+    return GuardedObjective(
+        goal=run.goal if run.goal.exact else goals[0],
+        off_target=tuple(goals[-n:]),
+        sizes=tuple(sizes),
+        weights=np.array([a.weight for a in run.avoided]),
+        limits=np.array(limits) * (1.0 - MARGIN * np.array(worst[-n:])),
+    )
+
+
+def _unseen_error(measured, goal, coefficients, fields):
+    exact = _values(measured.measure, fields, measured.volumes)
+    return float(relative_errors(np.array([goal.of_functionals(c) for c in coefficients]), exact).max())
+
+
+def _split(array, sizes, axis):
+    return np.split(array, np.cumsum(sizes)[:-1], axis=axis)
+
+
+@dataclass(frozen=True, eq=False)
+class GridValues:
+    """What an operator says of every placement of a grid.
+
+    Attributes
+    ----------
+    values : (n, n_yaw) array
+        -inf where not feasible.
+    off_target : (n, n_yaw, n_avoided) array
+        NaN where not feasible.
+    yaw_error : float
+        Of the modes beside the mean field, see :func:`functionals_over_yaw`.
+    """
+
+    values: np.ndarray
+    off_target: np.ndarray
+    yaw_error: float
 
 
 def grid_values(run, found):
-    """The objective at every placement of a grid.
+    """The objective, and what it is weighed against, at every placement of a grid.
 
     Parameters
     ----------
@@ -176,30 +273,29 @@ def grid_values(run, found):
 
     Returns
     -------
-    values : (n, n_yaw) array
-        -inf where not feasible.
-    yaw_error : float
-        Of the modes beside the mean field, see :func:`functionals_over_yaw`.
+    GridValues
     """
     values, worst = np.full(found.feasible.shape, -np.inf), 0.0
+    off_target = np.full((*found.feasible.shape, len(run.avoided)), np.nan)
     for start in range(0, len(found.poses), POSITIONS):
         part = slice(start, start + POSITIONS)
         feasible, coefficients = found.feasible[part], found.functionals[part]
-        if found.field.n_functionals > N_MEAN:
+        if isinstance(found.field, JointField):
             beside, error = functionals_over_yaw(
-                found.field.parts[1],
+                JointField(found.field.parts[1:]),
                 run.coil,
                 found.poses[part],
                 found.yaw_deg,
-                run.constraints.distance_mm,
                 run.didt,
                 progress=lambda _: None,
             )
             coefficients = np.concatenate([coefficients, beside], axis=-1)
             worst = max(worst, error)
         values[part][feasible] = found.goal.of_functionals(coefficients[feasible])
+        if run.avoided:
+            off_target[part][feasible] = found.goal.off_values(coefficients[feasible])
         run.clock.report("modes", 0.8 + 0.2 * min(1.0, (start + POSITIONS) / len(found.poses)))
-    return values, worst
+    return GridValues(values, off_target, worst)
 
 
 def every_nth(n_yaw, step_deg):

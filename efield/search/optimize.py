@@ -4,13 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from efield.adjoint.current import adjoint_currents
 from efield.errors import SearchError
-from efield.forward import check_didt
-from efield.model.coils import load_coil
-from efield.model.heads import load_head
-from efield.model.target import as_target
 from efield.results.outputs import check_output
+from efield.search.avoid import resolve_avoid
 from efield.search.candidates import Search
 from efield.search.certificate import EPSILON, certify_run
 from efield.search.clock import Clock
@@ -19,8 +15,7 @@ from efield.search.noise import PoseNoise
 from efield.search.objectives import make_objective
 from efield.search.report import make_result
 from efield.search.robust import robust_placements, robustness_of
-from efield.search.run import Run, judged_operator
-from efield.solve.prepared import PreparedHead, prepare
+from efield.search.run import judged_operator, start_run
 
 JUDGED = 10
 """Placements that are solved forward at least, so that few asked for do not change the best."""
@@ -68,8 +63,8 @@ def optimize_coil(
         For "directional".
     search : Search, optional
     constraints : Constraints, optional
-    avoid : None
-        Reserved for off-target limits; not available in this version.
+    avoid : Avoid or sequence of Avoid, optional
+        Regions whose field is limited, or weighed against the objective.
     robust : PoseNoise, optional
         Maximise the objective under this placement noise, by its measure. Without it the
         result states what the noise of neuronavigation costs.
@@ -99,33 +94,28 @@ def optimize_coil(
     """
     if out_dir is not None:
         check_output(out_dir)
-    if avoid is not None:
-        raise SearchError("avoid is not available in this version of efield; leave it out")
     if robust is not None and not isinstance(robust, PoseNoise):
         raise SearchError(f"robust must be a PoseNoise, not {robust!r}")
+    if robust is not None and avoid is not None:
+        raise SearchError("robust and avoid do not go together yet; leave one out")
     epsilon = _epsilon(certify)
     goal = make_objective(objective, direction)
     search, constraints = search or Search(), constraints or Constraints()
     if not isinstance(n_best, int | np.integer) or n_best < 1:
         raise SearchError(f"n_best must be a whole number of at least 1, not {n_best!r}")
-    didt = check_didt(didt)
-    if didt == 0:
-        raise SearchError("didt must not be 0: every placement would have the value 0")
     clock = Clock(progress)
-    with clock.stage("load"):
-        coil = load_coil(coil)
-        if not isinstance(head, PreparedHead):
-            head = load_head(head)
-        model = getattr(head, "head", head)
-        region = as_target(target).resolve(model)
-        goal = goal.on_target(model, region)
-    with clock.stage("setup"):
-        prepared = prepare(head, element_order=element_order)
-    volumes = region.volumes_mm3 * 1e-9
-    with clock.stage("adjoint"):
-        currents = adjoint_currents(prepared, region.elements, goal.weights(volumes))
-
-    run = Run(prepared, coil, region, goal, search, constraints, didt, currents, clock)
+    run = start_run(
+        head,
+        coil,
+        target,
+        goal,
+        search=search,
+        constraints=constraints,
+        didt=didt,
+        clock=clock,
+        element_order=element_order,
+        avoided=lambda model, region: resolve_avoid(avoid, model, region),
+    )
     found = run.explore()
     count = max(n_best, JUDGED)
     with clock.stage("refine"):
@@ -136,7 +126,8 @@ def optimize_coil(
     with clock.stage("check"):
         best, field = run.judge(chosen, in_order=robust is not None)
         check = run.check(field) if verify else None
-    found = replace(found, operator=judged_operator(found.operator, best))
+    if robust is None:  # else the search's values are measures under noise, not the objective's
+        found = replace(found, operator=judged_operator(found.operator, best))
     pose = best[0].placement.matsimnibs
     with clock.stage("robustness"):
         noise = robust or PoseNoise.neuronavigation()

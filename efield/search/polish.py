@@ -1,6 +1,8 @@
 """Continuous refinement of a placement: position on the scalp and yaw, with exact gradients."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize
@@ -18,6 +20,9 @@ SIMPLEX = 0.35
 
 MAX_PROBES = 120
 """Values that the search without derivatives may look at."""
+
+LEEWAY = 1e-4
+"""Share of a limit that the polish stays away from it, so that its last steps are within."""
 
 BEYOND = 3.0
 """What the minimiser sees where there is no value; it starts from -1, or 1 for a negative one."""
@@ -92,14 +97,14 @@ def _rotation_rate(rotation, inward, change, yaw):
 def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, allowed):
     """Maximise the search value from one grid placement.
 
-    With exact gradients where the objective has them, by values alone (Nelder and Mead's simplex)
-    where it has none.
+    With exact gradients where the objective has them (where a limit binds, by sequential quadratic
+    programming), by values alone (Nelder and Mead's simplex) where it has none.
 
     Parameters
     ----------
     field : SplineField or JointField
     coil : Coil
-    objective : Objective or ModeObjective
+    objective : Objective, ModeObjective or GuardedObjective
     chart : ScalpChart
     yaw : float
         Start, radians.
@@ -116,40 +121,72 @@ def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, all
     value : float
         Search value; -inf without a pose.
     """
-    best = [None, -np.inf]
-
-    def visit(pose, point, value):
-        if value > best[1] and allowed(pose, point):
-            best[:] = [pose, value]
-        return -value / scale
-
-    def descend(x):
-        try:
-            pose, point, derivative = chart.pose(x[0], x[1], x[2] / ANGLE_SCALE_MM)
-            functionals, slopes = (a[0] for a in field.gradients(coil, pose[None], didt))
-        except SearchError:  # beyond the scalp or the prepared field: the line search steps back
-            return BEYOND, np.zeros(3)
-        gradient = objective.slope(functionals) @ slopes @ derivative
-        gradient[2] /= ANGLE_SCALE_MM
-        return visit(pose, point, float(objective.of_functionals(functionals))), -gradient / scale
-
-    def probe(x):
-        try:
-            pose, point, _ = chart.pose(x[0], x[1], x[2] / ANGLE_SCALE_MM)
-            functionals = field.functionals(coil, pose[None], didt)[0]
-        except SearchError:
-            return BEYOND
-        return visit(pose, point, float(objective.of_functionals(functionals)))
-
+    seen = _Seen(objective, allowed)
+    at = partial(_coefficients, chart, field, coil, didt)
     start = np.array([0.0, 0.0, yaw * ANGLE_SCALE_MM])
     span = np.array([reach_mm, reach_mm, yaw_reach * ANGLE_SCALE_MM])
     bounds = list(zip(start - span, start + span, strict=True))
-    scale = 1.0
-    scale = max(abs(probe(start)), 1e-300)
-    if objective.smooth:
-        minimize(descend, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
-    else:
+    try:
+        scale = max(abs(float(objective.of_functionals(at(start)[2]))), 1e-300)
+    except SearchError:  # the start itself lies beyond the scalp or the prepared field
+        return None, -np.inf
+
+    def probe(x):
+        try:
+            return -seen.value(*at(x)) / scale
+        except SearchError:  # beyond the scalp or the prepared field: the line search steps back
+            return BEYOND
+
+    def descend(x):
+        try:
+            pose, point, functionals, slopes = at(x, gradients=True)
+        except SearchError:
+            return BEYOND, np.zeros(3)
+        return -seen.value(pose, point, functionals) / scale, -objective.slope(functionals) @ slopes / scale
+
+    if not objective.smooth:
         simplex = start + np.concatenate([np.zeros((1, 3)), np.diag(SIMPLEX * span)])
-        limits = {"initial_simplex": simplex, "maxfev": MAX_PROBES, "xatol": 0.02, "fatol": 1e-5}
-        minimize(probe, start, method="Nelder-Mead", bounds=bounds, options=limits)
-    return best[0], best[1]
+        options = {"initial_simplex": simplex, "maxfev": MAX_PROBES, "xatol": 0.02, "fatol": 1e-5}
+        minimize(probe, start, method="Nelder-Mead", bounds=bounds, options=options)
+        return seen.pose, seen.best
+    top = minimize(descend, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    if objective.limited and objective.room(at(top.x)[2]).min() < 0:
+
+        def room(x):
+            return objective.room(at(x)[2]) - LEEWAY
+
+        def room_slope(x):
+            _, _, functionals, slopes = at(x, gradients=True)
+            return objective.room_slope(functionals) @ slopes
+
+        limits = {"type": "ineq", "fun": room, "jac": room_slope}
+        with suppress(SearchError):  # limits cannot step back; what was seen until then counts
+            minimize(descend, start, jac=True, method="SLSQP", bounds=bounds, constraints=limits, tol=1e-9)
+    return seen.pose, seen.best
+
+
+def _coefficients(chart, field, coil, didt, x, *, gradients=False):
+    """Pose, scalp point and functionals at scaled coordinates, and their derivative (k, 3) if asked."""
+    pose, point, derivative = chart.pose(x[0], x[1], x[2] / ANGLE_SCALE_MM)
+    if not gradients:
+        return pose, point, field.functionals(coil, pose[None], didt)[0]
+    functionals, slopes = (a[0] for a in field.gradients(coil, pose[None], didt))
+    return pose, point, functionals, slopes @ derivative / [1.0, 1.0, ANGLE_SCALE_MM]
+
+
+class _Seen:
+    """The best allowed placement of those looked at."""
+
+    def __init__(self, objective, allowed):
+        self._objective, self._allowed = objective, allowed
+        self.pose, self.best = None, -np.inf
+
+    def value(self, pose, point, functionals):
+        """Search value; the placement is kept where none before was better and all limits hold."""
+        objective = self._objective
+        value = float(objective.of_functionals(functionals))
+        if objective.limited and objective.room(functionals).min() < 0:
+            return value if objective.smooth else -np.inf
+        if value > self.best and self._allowed(pose, point):
+            self.pose, self.best = pose, value
+        return value

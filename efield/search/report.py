@@ -40,7 +40,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
     return OptimizeResult(
         placement=top.placement,
         placement_info=top.info,
-        objective=ObjectiveValue(run.goal.name, top.value, run.goal.unit),
+        objective=ObjectiveValue(_name(run), top.value, run.goal.unit),
         didt=run.didt,
         target=run.region.summary(),
         metrics=field_metrics(
@@ -74,10 +74,11 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
             "exterior_error_height_mm": found.model.error_height_mm,
             "yaw_error": found.yaw_error,
             **_operator_facts(found.operator),
+            "avoid": _off_target_facts(run, top),
         },
         robustness=spread.as_dict(),
         certificate=None if certificate is None else certificate.as_dict(),
-        warnings=tuple(_warnings(run, found, check)),
+        warnings=tuple(_warnings(run, found, top, check)),
         timings=run.clock.total(),
         provenance=provenance(
             run.head,
@@ -85,12 +86,24 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
             target=run.region.name,
             search=asdict(run.search),
             constraints=asdict(run.constraints),
-            objective=run.goal.name,
+            objective=_name(run),
             adjoint_residual=run.currents.residual.max(),
             forward_residual=field.residual,
         ),
         field=field,
     )
+
+
+def _name(run):
+    """Name of what is maximised."""
+    off = [f" - {a.weight:g} x {a.name} in {a.region.name}" for a in run.avoided if a.weight > 0]
+    return "".join([run.goal.name, *off])
+
+
+def _off_target_facts(run, best):
+    """The regions to avoid, with what is measured there at the optimum; empty without any."""
+    values = best.info.get("off_target", [])
+    return [{**a.summary(), "value": v} for a, v in zip(run.avoided, values, strict=True)]
 
 
 def _polish_words(run, found):
@@ -109,7 +122,7 @@ def _operator_facts(operator):
     }
 
 
-def _warnings(run, found, check):
+def _warnings(run, found, best, check):
     if found.on_edge:
         yield _edge_warning(found.grid)
     if run.region.moved_mm > 0:
@@ -129,6 +142,12 @@ def _warnings(run, found, check):
             "exact_path",
             f"the yaw expansion errs by {found.yaw_error:.1e} of the largest value for this coil; "
             "every dipole was summed at every placement instead",
+        )
+    if not run.keeps(best.info.get("off_target", [])):
+        yield ResultWarning(
+            "avoid_limit",
+            f"by the forward solution the optimum breaks a limit: {best.info['off_target']} V/m; "
+            "no placement found keeps it, see search.avoid",
         )
     if found.operator is not None:
         yield from _operator_warning(run, found.operator)

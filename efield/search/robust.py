@@ -135,7 +135,7 @@ class Robustness:
         At the placement itself; mean, 5th percentile and the noise's measure over the noisy
         placements.
     expected_loss : float
-        ``1 - mean / value``.
+        ``(value - mean) / |value|``.
     tolerance_loss : float
         The loss that `tolerance` is about.
     tolerance : dict
@@ -184,13 +184,13 @@ def robustness(value, pose, noise, *, functional, optimized=False):
     Raises
     ------
     SearchError
-        A value at the placement that is not positive, or (from `value`) a placement that the
-        prepared field does not hold.
+        The value at the placement is zero, or (from `value`) the prepared field does not hold
+        the coil where the noise takes it.
     """
     moves = noise.motions()
     at = float(value(pose[None])[0])
-    if not at > 0:
-        raise SearchError(f"the tolerance of a placement with the value {at:g} is not defined")
+    if at == 0:
+        raise SearchError("the tolerance of a placement with the value 0 is not defined")
     values = value(pose @ moves)
     names = dict(zip(NAMES, REACH * np.where(np.arange(6) < 3, 1.0, 180.0 / np.pi), strict=True))
     return Robustness(
@@ -202,9 +202,9 @@ def robustness(value, pose, noise, *, functional, optimized=False):
         mean=float(values.mean()),
         low=float(np.percentile(values, 5)),
         measured=float(noise.measured(values)),
-        expected_loss=float(1.0 - values.mean() / at),
+        expected_loss=float((at - values.mean()) / abs(at)),
         tolerance_loss=LOSS,
-        tolerance=tolerance_map(value, pose, (1.0 - LOSS) * at),
+        tolerance=tolerance_map(value, pose, at - LOSS * abs(at)),
         tolerance_reach={name: float(reach) for name, reach in names.items()},
     )
 
@@ -286,7 +286,7 @@ def robust_placements(run, found, noise, count):
     values = goal.of_functionals(field.functionals(run.coil, poses, run.didt))
     order = np.argsort(-values, kind="stable")[:count]
     chosen = [(poses[k], float(values[k])) for k in order]
-    for place, k in enumerate(order[:POLISHED]):
+    for place, k in enumerate(order[: POLISHED if run.search.refine else 0]):
         pose, value = polish(
             field,
             run.coil,

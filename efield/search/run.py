@@ -4,13 +4,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from efield.adjoint.current import adjoint_currents
 from efield.adjoint.exterior import FitLayout
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
-from efield.forward import solve_potentials
+from efield.forward import check_didt, solve_potentials
 from efield.frames import yaw_to_midline
+from efield.model.coils import load_coil
+from efield.model.heads import load_head
 from efield.model.placement import Placement, describe_placement
+from efield.model.target import as_target
 from efield.results.parts import BestPlacement, Check
 from efield.search.candidates import ScalpGrid, scalp_grid
 from efield.search.constraints import CONTACT_MM, clearance_mm, feasible_grid
@@ -18,7 +22,7 @@ from efield.search.evaluate import TRUSTED, functionals_over_yaw
 from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, ranked, turned
 from efield.search.operator import build_operator, every_nth, grid_values, relative_errors
 from efield.search.polish import ScalpChart, polish
-from efield.solve.prepared import BLOCK
+from efield.solve.prepared import BLOCK, PreparedHead, prepare
 from efield.units import to_mm
 
 CHECK_WARN_ABOVE = 1e-3
@@ -55,6 +59,8 @@ class Found:
     yaw_error : float
     operator : TargetOperator or None
         Where the objective needs the element fields.
+    off_target : (n, n_yaw, n_avoided) array or None
+        What is measured in the regions to avoid.
     """
 
     grid: ScalpGrid
@@ -69,6 +75,7 @@ class Found:
     model: object
     yaw_error: float
     operator: object = None
+    off_target: np.ndarray | None = None
 
     @property
     def on_edge(self):
@@ -120,11 +127,13 @@ class Exterior:
 class Run:
     """What the stages of one optimization share."""
 
-    def __init__(self, prepared, coil, region, goal, search, constraints, didt, currents, clock):
+    def __init__(self, prepared, coil, region, goal, search, constraints, didt, clock, avoided=()):
         self.prepared, self.head, self.coil, self.region = prepared, prepared.head, coil, region
         self.goal, self.search, self.constraints, self.didt = goal, search, constraints, didt
-        self.currents, self.clock = currents, clock
+        self.clock, self.avoided = clock, avoided
         self.volumes = region.volumes_mm3 * 1e-9
+        with clock.stage("adjoint"):
+            self.currents = adjoint_currents(prepared, region.elements, goal.weights(self.volumes))
 
     def explore(self):
         """Search the grid, once more with a larger radius where the optimum lies on its edge."""
@@ -157,7 +166,6 @@ class Run:
                 self.coil,
                 poses,
                 yaw_deg,
-                limits.distance_mm,
                 self.didt,
                 direct=None if model.error <= EXTERIOR_TRUSTED else self.currents,
                 progress=lambda fraction: self.clock.report("search", fraction),
@@ -177,12 +185,14 @@ class Run:
         )
 
     def on_elements(self, found):
-        """The grid valued by an objective of the element fields; unchanged where it is exact."""
-        if self.goal.exact:
+        """The grid valued by an objective of the element fields; unchanged where none is needed."""
+        if self.goal.exact and not self.avoided:
             return found
         with self.clock.stage("modes"):
             operator = build_operator(self, found)
-            every = every_nth(len(found.yaw_deg), self.goal.measure.yaw_step_deg)
+            measures = [self.goal.measure, *(a.measure for a in self.avoided)]
+            coarsest = max(m.yaw_step_deg for m in measures if m is not None)
+            every = every_nth(len(found.yaw_deg), coarsest)
             found = replace(
                 found,
                 yaw_deg=found.yaw_deg[every],
@@ -192,8 +202,26 @@ class Run:
                 goal=operator.goal,
                 operator=operator,
             )
-            values, yaw_error = grid_values(self, found)
-        return replace(found, values=values, yaw_error=max(found.yaw_error, yaw_error))
+            grid = grid_values(self, found)
+            found = replace(found, yaw_error=max(found.yaw_error, grid.yaw_error), off_target=grid.off_target)
+            return self._within_limits(found, grid.values)
+
+    def _within_limits(self, found, values):
+        feasible = found.feasible
+        if self.avoided:
+            feasible = feasible & np.all(~(found.off_target > found.goal.limits), axis=-1)
+        if not feasible.any():
+            lowest = np.nanmin(found.off_target, axis=(0, 1))
+            wanted = ", ".join(
+                f"{a.name} in {a.region.name} at most {a.limit:g} V/m (the lowest alone is {low:.4g})"
+                for a, low in zip(self.avoided, lowest, strict=True)
+                if a.limit is not None
+            )
+            raise SearchError(
+                f"none of {np.count_nonzero(found.feasible)} placements keeps {wanted}; raise the limit, "
+                "lower didt, or widen the search"
+            )
+        return replace(found, feasible=feasible, values=np.where(feasible, values, -np.inf))
 
     def grid_placements(self, found, count):
         """(pose, search value) of the best distinct grid placements."""
@@ -207,13 +235,14 @@ class Run:
         for done, (i, j) in enumerate(picks):
             start = (turned(found.poses[i], found.yaw_deg[j]), found.values[i, j])
             if is_local_maximum(found, i, j):
-                polished.append(self._polished(found, i, j, start))
+                polished.append(self.polished(found, i, j, start))
             else:
                 polished.append(start)
             self.clock.report("refine", (done + 1) / len(picks))
         return distinct(polished)
 
-    def _polished(self, found, i, j, start):
+    def polished(self, found, i, j, start):
+        """(pose, search value) of one grid placement polished; `start` where that gains nothing."""
         step = 360.0 / len(found.yaw_deg)
         pose, value = polish(
             found.field,
@@ -239,20 +268,26 @@ class Run:
     def judge(self, chosen, *, in_order=False):
         """The chosen placements, best first by the objective itself, and the winner's field.
 
-        With `in_order` they stay as chosen: a measure under noise decided already.
+        Those that break a limit by the forward solution come last. With `in_order` they stay
+        as chosen: a measure under noise decided already.
         """
         placements = [Placement(pose) for pose, _ in chosen]
-        values, batches = [], []
+        values, off_target, batches = [], [], []
         for start in range(0, len(placements), BLOCK):
             batch = solve_potentials(self.prepared, self.coil, placements[start : start + BLOCK], self.didt)
-            values += [self.value_of(batch.on_elements(k, self.region.elements)) for k in batch.columns]
+            for k in batch.columns:
+                value, off = self.values_of(batch, k)
+                values.append(value)
+                off_target.append(off)
             batches += [(batch, k) for k in batch.columns]
             self.clock.report("check", len(values) / len(placements))
+        kept = [self.keeps(off) for off in off_target]
         order = range(len(values)) if in_order else ranked(values, placements)
+        order = sorted(order, key=lambda i: not kept[i])
         best = [
             BestPlacement(
                 placement=placements[i],
-                info=describe_placement(self.head, placements[i]),
+                info=describe_placement(self.head, placements[i]) | self._off_target_info(off_target[i]),
                 value=values[i],
                 search_value=float(chosen[i][1]),
             )
@@ -260,6 +295,19 @@ class Run:
         ]
         batch, k = batches[order[0]]
         return tuple(best), batch.field(k, placements[order[0]])
+
+    def values_of(self, batch, k):
+        """What is maximised at a solved placement, and the list of off-target values."""
+        off = [a.value(batch.on_elements(k, a.region.elements)) for a in self.avoided]
+        value = self.value_of(batch.on_elements(k, self.region.elements))
+        return value - sum(a.weight * v for a, v in zip(self.avoided, off, strict=True)), off
+
+    def keeps(self, off_target):
+        """Whether off-target values are within their limits."""
+        return all(a.keeps(value) for a, value in zip(self.avoided, off_target, strict=True))
+
+    def _off_target_info(self, off_target):
+        return {"off_target": off_target} if self.avoided else {}
 
     def value_of(self, e_field):
         """The objective of E on the target's elements."""
@@ -275,6 +323,39 @@ class Run:
         return Check(
             forward_value=self.value_of(e_field), relative_difference=difference, warn_above=CHECK_WARN_ABOVE
         )
+
+
+def start_run(
+    head, coil, target, goal, *, search, constraints, didt, clock, element_order=1, avoided=lambda *_: ()
+):
+    """Load and prepare what a search needs.
+
+    Parameters
+    ----------
+    head, coil, target, search, constraints, didt, element_order
+        As in :func:`efield.optimize_coil`.
+    goal : Objective
+    clock : Clock
+    avoided : callable (HeadModel, TargetRegion) -> tuple of AvoidedRegion
+
+    Returns
+    -------
+    Run
+    """
+    didt = check_didt(didt)
+    if didt == 0:
+        raise SearchError("didt must not be 0: every placement would have the value 0")
+    with clock.stage("load"):
+        coil = load_coil(coil)
+        if not isinstance(head, PreparedHead):
+            head = load_head(head)
+        model = getattr(head, "head", head)
+        region = as_target(target).resolve(model)
+        goal = goal.on_target(model, region)
+        avoided = avoided(model, region)
+    with clock.stage("setup"):
+        prepared = prepare(head, element_order=element_order)
+    return Run(prepared, coil, region, goal, search, constraints, didt, clock, avoided)
 
 
 def judged_operator(operator, best):
