@@ -136,11 +136,6 @@ class JointField:
         """Functionals of all parts."""
         return sum(part.n_functionals for part in self.parts)
 
-    @property
-    def charges(self):
-        """(n_charges, 3) array, m; all parts come from the same ones."""
-        return self.parts[0].charges
-
     def field(self, points):
         """As :meth:`SplineField.field`; (n, k, 3)."""
         return np.concatenate([part.field(points) for part in self.parts], axis=1)

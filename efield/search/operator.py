@@ -284,6 +284,7 @@ def grid_values(run, found):
             beside, error = functionals_over_yaw(
                 JointField(found.field.parts[1:]),
                 run.coil,
+                found.exterior.expansion,
                 found.poses[part],
                 found.yaw_deg,
                 run.didt,

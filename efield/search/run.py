@@ -1,12 +1,14 @@
 """The stages of one optimization: grid, exact search, polish, forward judgement."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from efield.adjoint.current import adjoint_currents
 from efield.adjoint.exterior import FitLayout
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
+from efield.adjoint.yaw import YawExpansion
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
 from efield.forward import check_didt, solve_potentials
@@ -98,12 +100,14 @@ class Exterior:
 
     Attributes
     ----------
+    coil : Coil
     layout : FitLayout
     extent : CoilExtent
     poses : (n, 4, 4) array
     spacing_mm : float
     """
 
+    coil: object
     layout: FitLayout
     extent: CoilExtent
     poses: np.ndarray
@@ -115,7 +119,12 @@ class Exterior:
         extent, distance = CoilExtent.of(run.coil), run.constraints.distance_mm
         height = distance - to_mm(extent.high)
         layout = FitLayout.over(run.head.scalp, grid.center_mm, grid.radius_mm, check_height_mm=height)
-        return cls(layout, extent, poses, SPACING_MM[closeness(extent, distance)])
+        return cls(run.coil, layout, extent, poses, SPACING_MM[closeness(extent, distance)])
+
+    @cached_property
+    def expansion(self):
+        """The coil's :class:`YawExpansion` for the fields of these charges."""
+        return YawExpansion.of(self.coil, self.layout.charges, self.poses)
 
     def of(self, currents):
         """Harmonic model of some currents and its spline."""
@@ -164,6 +173,7 @@ class Run:
             functionals, yaw_error = functionals_over_yaw(
                 field,
                 self.coil,
+                exterior.expansion,
                 poses,
                 yaw_deg,
                 self.didt,
