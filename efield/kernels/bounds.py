@@ -370,7 +370,8 @@ def cell_bounds(
 
     Parameters
     ----------
-    coefficients : (nx, ny, nz, 9) array
+    coefficients : (nx, ny, nz, 9 or more) array
+        Three functionals' nine components come first in a row.
     jerks : (nx, ny, nz, 30) array
         For each grid cell bounds of the third derivatives (xxx, xxy, xxz, xyy, xyz, xzz, yyy,
         yyz, yzz, zzz) of B_x, B_y, B_z, each the norm over the three functionals.

@@ -380,7 +380,7 @@ def spline_jerks(coefficients, step):
 
     Parameters
     ----------
-    coefficients : (nx, ny, nz, 9) array
+    coefficients : (nx, ny, nz, 9 or more) array
     step : float, m
 
     Returns
@@ -398,7 +398,7 @@ def _fill_jerks(begin, end, coefficients, step, jerks):
     """The cells ``begin + 1`` ... ``end`` along the first axis of :func:`spline_jerks`."""
     for first in range(begin, end, SLAB):
         last = min(first + SLAB, end)
-        slab = coefficients[first : last + 3].astype(np.float64)
+        slab = coefficients[first : last + 3, ..., : 3 * GROUP].astype(np.float64)
         fields = np.moveaxis(slab.reshape(*slab.shape[:3], GROUP, 3), (3, 4), (0, 1)).copy()
         largest = np.zeros((10, 3, *(n - 3 for n in slab.shape[:3])))
         for k, axes in enumerate(TRIPLES):
