@@ -22,6 +22,7 @@ _LAZY = {
     "OptimizeResult": "efield.results.result",
     "ParetoFront": "efield.search.pareto",
     "Placement": "efield.model.placement",
+    "PoseNoise": "efield.search.noise",
     "PreparedHead": "efield.solve.prepared",
     "Search": "efield.search.candidates",
     "Session": "efield.model.session",

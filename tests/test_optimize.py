@@ -427,7 +427,7 @@ def test_not_verified():
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": 2.5}, SearchError, "n_best must be"),
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": "x"}, SearchError, "n_best must be"),
         (("mni152-small", COIL, "dlpfc-left"), {"avoid": ["eyes"]}, SearchError, "avoid takes efield.Avoid"),
-        (("mni152-small", COIL, "dlpfc-left"), {"robust": 1}, SearchError, "robust is not available"),
+        (("mni152-small", COIL, "dlpfc-left"), {"robust": 1}, SearchError, "robust must be a PoseNoise"),
         (
             ("mni152-small", COIL, "dlpfc-left"),
             {"objective": "directional", "direction": "x"},

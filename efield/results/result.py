@@ -138,6 +138,10 @@ class OptimizeResult(_Record):
         Best first.
     check : Check or None
         None where the run was told not to verify.
+    robustness : dict or None
+        What placement noise costs: :class:`efield.search.robust.Robustness`, as plain values.
+    certificate : dict or None
+        :class:`efield.search.certificate.Certificate`, where one was asked for.
     search : dict
         ``n_positions``, ``n_yaw``, ``n_placements``, ``grid_best``, ``refined_gain``, and
         ``center_mm``: the scalp point the search is centred on.
@@ -164,6 +168,8 @@ class OptimizeResult(_Record):
     timings: dict
     provenance: dict
     field: object = field(default=None, repr=False)
+    robustness: dict | None = None
+    certificate: dict | None = None
 
     schema = OPTIMIZE_SCHEMA
 
@@ -174,6 +180,8 @@ class OptimizeResult(_Record):
             "didt": self.didt,
             "target": self.target,
             "check": None if check is None else vars(check),
+            "robustness": self.robustness,
+            "certificate": self.certificate,
             "search": self.search,
             "best": [
                 {**_pose(b.placement, b.info), "value": b.value, "search_value": b.search_value}
@@ -192,6 +200,8 @@ class OptimizeResult(_Record):
             best=tuple(_best_from_json(pose) for pose in body["best"]),
             check=None if check is None else Check(**check),
             search=body["search"],
+            robustness=body.get("robustness"),
+            certificate=body.get("certificate"),
         )
 
 

@@ -48,6 +48,11 @@ class Objective:
         """Whether the functionals decide the objective."""
         return self.measure is None
 
+    @property
+    def functional(self):
+        """Name of what the functionals decide: the objective, or |mean E| in its stead."""
+        return self.name if self.exact else "magnitude_of_mean"
+
     def on_target(self, head, region):
         """The objective on a target's elements: normals of the cortex where it needs them."""
         if self.name != "normal":

@@ -8,10 +8,13 @@ from efield.errors import SearchError
 from efield.results.outputs import check_output
 from efield.search.avoid import resolve_avoid
 from efield.search.candidates import Search
+from efield.search.certificate import EPSILON, certify_run
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
+from efield.search.noise import PoseNoise
 from efield.search.objectives import make_objective
 from efield.search.report import make_result
+from efield.search.robust import robust_placements, robustness_of
 from efield.search.run import judged_operator, start_run
 
 JUDGED = 10
@@ -35,6 +38,7 @@ def optimize_coil(
     n_best=10,
     out_dir=None,
     progress=None,
+    certify=False,
 ):
     """Find the coil placement that maximises the field in a target.
 
@@ -61,8 +65,9 @@ def optimize_coil(
     constraints : Constraints, optional
     avoid : Avoid or sequence of Avoid, optional
         Regions whose field is limited, or weighed against the objective.
-    robust : None
-        Reserved for placement noise; not available in this version.
+    robust : PoseNoise, optional
+        Maximise the objective under this placement noise, by its measure. Without it the
+        result states what the noise of neuronavigation costs.
     didt : float
         Rate of change of the coil current, A/s; values scale with it.
     element_order : {1}
@@ -74,6 +79,9 @@ def optimize_coil(
         Where to save the result; checked before anything is computed.
     progress : callable, optional
         Called with (stage, fraction); may raise to cancel.
+    certify : bool or float
+        Bound what any placement of the region can reach, to within a share of the reported
+        value (True: 1 %). Takes minutes; see docs/certificate.md.
 
     Returns
     -------
@@ -86,8 +94,11 @@ def optimize_coil(
     """
     if out_dir is not None:
         check_output(out_dir)
-    if robust is not None:
-        raise SearchError("robust is not available in this version of efield; leave it out")
+    if robust is not None and not isinstance(robust, PoseNoise):
+        raise SearchError(f"robust must be a PoseNoise, not {robust!r}")
+    if robust is not None and avoid is not None:
+        raise SearchError("robust and avoid do not go together yet; leave one out")
+    epsilon = _epsilon(certify)
     goal = make_objective(objective, direction)
     search, constraints = search or Search(), constraints or Constraints()
     if not isinstance(n_best, int | np.integer) or n_best < 1:
@@ -108,12 +119,34 @@ def optimize_coil(
     found = run.explore()
     count = max(n_best, JUDGED)
     with clock.stage("refine"):
-        chosen = run.refine(found, count) if search.refine else run.grid_placements(found, count)
+        if robust is not None:
+            chosen = robust_placements(run, found, robust, count)
+        else:
+            chosen = run.refine(found, count) if search.refine else run.grid_placements(found, count)
     with clock.stage("check"):
-        best, field = run.judge(chosen)
+        best, field = run.judge(chosen, in_order=robust is not None)
         check = run.check(field) if verify else None
-    found = replace(found, operator=judged_operator(found.operator, best))
-    result = make_result(run, found, best, n_best, field, check)
+    if robust is None:  # else the search's values are measures under noise, not the objective's
+        found = replace(found, operator=judged_operator(found.operator, best))
+    pose = best[0].placement.matsimnibs
+    with clock.stage("robustness"):
+        noise = robust or PoseNoise.neuronavigation()
+        spread = robustness_of(run, found, pose, noise, optimized=robust is not None)
+    certificate = None
+    if epsilon is not None:
+        with clock.stage("certificate"):
+            certificate = certify_run(run, found, pose, epsilon)
+    result = make_result(run, found, best, n_best, field, check, spread, certificate)
     if out_dir is not None:
         result.save(out_dir)
     return result
+
+
+def _epsilon(certify):
+    """The share that a certificate is asked for, or None for no certificate."""
+    if certify is False or certify is None:
+        return None
+    epsilon = EPSILON if certify is True else certify
+    if not isinstance(epsilon, int | float | np.number) or not 0 < epsilon < np.inf:
+        raise SearchError(f"certify must be True, False or a positive share such as 0.01, not {certify!r}")
+    return float(epsilon)

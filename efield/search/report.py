@@ -19,7 +19,7 @@ OPERATOR_WARN_ABOVE = {"small": 5e-3, "large": 1e-2}
 """Error of the target operator that calls for a warning, for targets up to 10 mm and beyond."""
 
 
-def make_result(run, found, best, n_best, field, check):
+def make_result(run, found, best, n_best, field, check, spread, certificate):
     """Gather what one run found into an :class:`OptimizeResult`.
 
     Parameters
@@ -32,6 +32,8 @@ def make_result(run, found, best, n_best, field, check):
     field : Field
         At the optimum.
     check : Check or None
+    spread : Robustness
+    certificate : Certificate or None
     """
     top = best[0]
     grid_best = float(found.values.max())
@@ -74,6 +76,8 @@ def make_result(run, found, best, n_best, field, check):
             **_operator_facts(found.operator),
             "avoid": _off_target_facts(run, top),
         },
+        robustness=spread.as_dict(),
+        certificate=None if certificate is None else certificate.as_dict(),
         warnings=tuple(_warnings(run, found, top, check)),
         timings=run.clock.total(),
         provenance=provenance(

@@ -263,21 +263,23 @@ class Run:
             didt=self.didt,
             reach_mm=2 * self.search.spacing_mm,
             yaw_reach=np.radians(max(10.0, 2 * step)),
-            allowed=lambda pose, point: self._allowed(found.grid, pose, point),
+            allowed=lambda pose, point: self.allowed(found.grid, pose, point),
         )
         return start if value < start[1] else (pose, value)
 
-    def _allowed(self, grid, pose, point):
+    def allowed(self, grid, pose, point):
+        """Whether a pose over a scalp point lies in the region and keeps the constraints."""
         inside = np.linalg.norm(point - grid.center_mm) <= grid.radius_mm
         if not inside or not self.constraints.allows_yaw(yaw_to_midline(pose)):
             return False
         least = self.constraints.min_clearance_mm - CONTACT_MM
         return clearance_mm(self.head.scalp, self.coil, pose) >= least
 
-    def judge(self, chosen):
+    def judge(self, chosen, *, in_order=False):
         """The chosen placements, best first by the objective itself, and the winner's field.
 
-        Those that break a limit by the forward solution come last.
+        Those that break a limit by the forward solution come last. With `in_order` they stay
+        as chosen: a measure under noise decided already.
         """
         placements = [Placement(pose) for pose, _ in chosen]
         values, off_target, batches = [], [], []
@@ -290,7 +292,8 @@ class Run:
             batches += [(batch, k) for k in batch.columns]
             self.clock.report("check", len(values) / len(placements))
         kept = [self.keeps(off) for off in off_target]
-        order = sorted(ranked(values, placements), key=lambda i: not kept[i])
+        order = range(len(values)) if in_order else ranked(values, placements)
+        order = sorted(order, key=lambda i: not kept[i])
         best = [
             BestPlacement(
                 placement=placements[i],
