@@ -121,7 +121,7 @@ def _bands(head, currents, model, coil, chosen):
 def _placements(model, coil, chosen):
     """Errors of spline and yaw expansion at the chosen positions and `YAW_DEG`."""
     field = engine.spline(model, coil, chosen)
-    fast, estimate = engine.over_yaw(field, coil, chosen, YAW_DEG)
+    fast, estimate = engine.over_yaw(model, field, coil, chosen, YAW_DEG)
     summed = engine.at_yaw(field, coil, chosen, YAW_DEG)
     exact = np.empty_like(fast)
     for i, pose in enumerate(chosen.poses):

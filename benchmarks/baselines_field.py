@@ -119,7 +119,9 @@ def placements_fast(source, coil):
     some = yaw_deg[::SPLINE_YAW_STRIDE]
     every = partial(engine.at_yaw, field, coil, few, some)
     spline = _extrapolated("spline, every dipole", every, where, SPLINE_POSITIONS * len(some))
-    _, own = timed("efield: spline and yaw expansion", partial(engine.over_yaw, field, coil, where, yaw_deg))
+    _, own = timed(
+        "efield: spline and yaw expansion", partial(engine.over_yaw, model, field, coil, where, yaw_deg)
+    )
     own.note = f"{len(where.poses) * len(yaw_deg):,d} placements, not extrapolated"
     return [charges, spline, own]
 

@@ -13,6 +13,7 @@ import scipy.sparse
 from efield.adjoint.current import ADJOINT_RTOL, AdjointCurrents, adjoint_currents
 from efield.adjoint.exterior import fit_harmonic
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
+from efield.adjoint.yaw import YawExpansion
 from efield.fem.assemble import assemble, geometry
 from efield.fem.source import dipoles_in_head
 from efield.forward import DEFAULT_RTOL, checked_dadt, simulate
@@ -26,8 +27,9 @@ from efield.search.candidates import Search, scalp_grid, yaw_rotations
 from efield.search.constraints import Constraints, feasible_grid
 from efield.search.evaluate import functionals_at_yaw, functionals_over_yaw
 from efield.search.objectives import make_objective
-from efield.search.optimize import EXTERIOR_TRUSTED, optimize_coil
+from efield.search.optimize import optimize_coil
 from efield.search.polish import ScalpChart, polish
+from efield.search.run import EXTERIOR_TRUSTED
 from efield.solve.multigrid import Multigrid
 from efield.solve.prepared import BLOCK, prepare
 from efield.units import to_mm
@@ -164,7 +166,7 @@ def clear(head, coil, where, yaw_deg):
     return feasible_grid(head, coil, where.poses, yaw_deg, Constraints(distance_mm=where.distance_mm))
 
 
-def over_yaw(field, coil, where, yaw_deg, *, direct=None):
+def over_yaw(model, field, coil, where, yaw_deg, *, direct=None):
     """Functionals (n, n_yaw, 3) of all placements, V/m, and the engine's own estimate of their error.
 
     With `direct` (adjoint currents) these are summed over the mesh, as the engine does where it does not
@@ -173,6 +175,7 @@ def over_yaw(field, coil, where, yaw_deg, *, direct=None):
     return functionals_over_yaw(
         field,
         coil,
+        YawExpansion.of(coil, model.charges, where.poses),
         where.poses,
         yaw_deg,
         DIDT,
@@ -268,7 +271,7 @@ def grid_optimum(source, coil, search):
     field = spline(model, coil, where)
     allowed = clear(head, coil, where, search.yaw_deg)
     direct = None if model.error <= EXTERIOR_TRUSTED else currents
-    value = values(over_yaw(field, coil, where, search.yaw_deg, direct=direct)[0])
+    value = values(over_yaw(model, field, coil, where, search.yaw_deg, direct=direct)[0])
     return float(np.where(allowed, value, -np.inf).max()), value.size, model.error
 
 

@@ -98,7 +98,7 @@ def _placements(prepared, coil, currents, clock, rows):
     rows.append(row)
 
     def all_values():
-        functionals, error = engine.over_yaw(field, coil, where, yaw_deg)
+        functionals, error = engine.over_yaw(model, field, coil, where, yaw_deg)
         return engine.values(functionals), error
 
     (values, error), row = clock("placements", all_values)

@@ -12,21 +12,36 @@ from efield.errors import *  # noqa: F403
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Avoid": "efield.search.avoid",
     "Coil": "efield.model.coil",
     "Constraints": "efield.search.constraints",
+    "Fiducials": "efield.scalp.fiducials",
     "Field": "efield.forward",
     "HeadModel": "efield.model.head",
+    "NamedPlacement": "efield.model.session",
     "OptimizeResult": "efield.results.result",
+    "ParetoFront": "efield.search.pareto",
     "Placement": "efield.model.placement",
+    "PoseNoise": "efield.search.noise",
     "PreparedHead": "efield.solve.prepared",
     "Search": "efield.search.candidates",
+    "Session": "efield.model.session",
     "Target": "efield.model.target",
+    "TargetingComparison": "efield.results.comparison",
     "TetMesh": "efield.model.mesh",
+    "compare_targeting": "efield.targeting.compare",
     "load_coil": "efield.model.coils",
+    "load_field": "efield.results.fieldfile",
     "load_head": "efield.model.heads",
+    "load_placements": "efield.model.session",
     "optimize_coil": "efield.search.optimize",
+    "pareto_front": "efield.search.pareto",
     "prepare": "efield.solve.prepared",
+    "save_placements": "efield.model.session",
     "simulate": "efield.forward",
+    "tape_instructions": "efield.scalp.marks",
+    "targeting_method": "efield.targeting.registry",
+    "ten_ten": "efield.scalp.ten_ten",
 }
 
 __all__ = sorted([*_LAZY, *_errors.__all__, "__version__"])

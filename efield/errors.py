@@ -7,6 +7,8 @@
     ├── CoilError          (ValueError)    coil model or coil library
     ├── PlacementError     (ValueError)    coil pose, or a pose inside the head
     ├── TargetError        (ValueError)    target region
+    ├── FrameError         (ValueError)    transform between frames: missing, or mismatched
+    ├── LandmarkError      (ValueError)    landmarks and measures on the scalp
     ├── SearchError        (ValueError)    search region, objective or constraints
     ├── FormatError        (ValueError)    a file that cannot be understood
     ├── OutputError        (OSError)       a result that cannot be written
@@ -22,6 +24,8 @@ __all__ = [
     "ConvergenceError",
     "EfieldError",
     "FormatError",
+    "FrameError",
+    "LandmarkError",
     "MeshError",
     "MissingExtraError",
     "OutputError",
@@ -50,6 +54,14 @@ class PlacementError(EfieldError, ValueError):
 
 class TargetError(EfieldError, ValueError):
     """The target region is empty, outside the head, or unknown."""
+
+
+class FrameError(EfieldError, ValueError):
+    """A transform between frames is missing, singular, or between other frames than its use."""
+
+
+class LandmarkError(EfieldError, ValueError):
+    """Landmarks of the scalp are missing, swapped or off the head, or a mark lies beyond its tape."""
 
 
 class SearchError(EfieldError, ValueError):

@@ -11,6 +11,7 @@ from efield.fem.source import dadt, dipoles_in_head, element_field
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.coils import load_coil
 from efield.model.coverage import coverage_gap
+from efield.model.heads import load_head
 from efield.model.placement import Placement
 from efield.solve.prepared import BLOCK, prepare
 from efield.units import to_mm
@@ -19,8 +20,41 @@ DEFAULT_RTOL = 1e-6
 """Relative residual of a forward solve: far below the discretization error."""
 
 
+class _Values:
+    """What follows from ``head`` and ``E`` alone."""
+
+    @cached_property
+    def magnitude(self):
+        """(n_tets,) |E|, V/m."""
+        return read_only(np.linalg.norm(self.E, axis=1))
+
+    def metrics(self, region):
+        """Summary of |E| in a target and over grey matter, see :mod:`efield.metrics`.
+
+        Parameters
+        ----------
+        region : Target, TargetRegion or (n,) int array
+            Where to summarise.
+        """
+        from efield.metrics import field_metrics
+
+        if hasattr(region, "resolve"):
+            region = region.resolve(self.head)
+        return field_metrics(self.head, self.magnitude, getattr(region, "elements", region))
+
+    def save(self, path, **options):
+        """Write the field by its suffix: ``.vtu``, ``.msh``, ``.nii.gz`` with ``image=``, ``.gii`` with
+        ``surface=``, ``.csv``; see :func:`efield.io.fields.write_field`.
+        """
+        from efield.io.fields import write_field
+
+        pose = None if self.placement is None else self.placement.matsimnibs.tolist()
+        facts = {"didt_A_per_s": self.didt, "coil": self.coil_name, "matsimnibs": pose}
+        write_field(path, self.head, self.E, facts=facts, **options)
+
+
 @dataclass(frozen=True, eq=False)
-class Field(FieldsOnlyPickle):
+class Field(_Values, FieldsOnlyPickle):
     """Electric field of one placement, one value per tetrahedron, formed when it is first asked for.
 
     Attributes
@@ -52,33 +86,32 @@ class Field(FieldsOnlyPickle):
         e_field = element_field(mesh.nodes, mesh.tets, self.node_potential, self.node_dadt, mesh.tet_order)
         return read_only(e_field)
 
-    @cached_property
-    def magnitude(self):
-        """(n_tets,) |E|, V/m."""
-        return read_only(np.linalg.norm(self.E, axis=1))
 
-    def metrics(self, region):
-        """Summary of |E| in a target and over grey matter, see :mod:`efield.metrics`.
+@dataclass(frozen=True, eq=False)
+class StoredField(_Values, FieldsOnlyPickle):
+    """Electric field that a file holds or another program computed.
 
-        Parameters
-        ----------
-        region : Target, TargetRegion or (n,) int array
-            Where to summarise.
-        """
-        from efield.metrics import field_metrics
+    Attributes
+    ----------
+    head : HeadModel
+    E : (n_tets, 3) array, V/m
+    placement, didt, residual
+        As in `Field`; None where the source does not state them.
+    coil_name : str
+        Of the coil, or of the file.
+    """
 
-        if hasattr(region, "resolve"):
-            region = region.resolve(self.head)
-        return field_metrics(self.head, self.magnitude, getattr(region, "elements", region))
-
-    def save(self, path):
-        """Write the field for ParaView (``.vtu``) or Gmsh and SimNIBS (``.msh``)."""
-        from efield.io.fields import write_field
-
-        write_field(path, self.head, self.E)
+    head: object = field(repr=False)
+    E: np.ndarray = field(repr=False)
+    placement: Placement | None
+    didt: float | None
+    coil_name: str
+    residual: float | None = None
 
 
-def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_RTOL, progress=None):
+def simulate(
+    head, coil, placements, *, didt=1e6, element_order=1, solver="efield", rtol=DEFAULT_RTOL, progress=None
+):
     """Solve for the electric field a coil induces.
 
     Parameters
@@ -89,6 +122,8 @@ def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_
     didt : float
         Rate of change of the coil current, A/s.
     element_order : {1}
+    solver : {"efield", "simnibs"}
+        "simnibs" runs the same placements through SimNIBS, where that is installed, for comparison.
     rtol : float
         Relative residual of the linear solves.
     progress : callable, optional
@@ -110,6 +145,8 @@ def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_
     ConvergenceError
         The solver stalled.
     """
+    if solver != "efield":
+        return _simulate_elsewhere(solver, head, load_coil(coil), placements, check_didt(didt))
     prepared = prepare(head, element_order=element_order)
     coil = load_coil(coil)
     didt = check_didt(didt)
@@ -124,6 +161,22 @@ def simulate(head, coil, placements, *, didt=1e6, element_order=1, rtol=DEFAULT_
         if progress is not None:
             progress("forward", len(fields) / len(poses))
     return fields[0] if single else tuple(fields)
+
+
+def _simulate_elsewhere(solver, head, coil, placements, didt):
+    """Fields of placements by another program, as `StoredField`."""
+    if solver != "simnibs":
+        raise EfieldError(f"unknown solver {solver!r}; known: 'efield', 'simnibs'")
+    from efield.solve.simnibs import simnibs_fields
+
+    head = load_head(getattr(head, "head", head))
+    poses, single = _as_placements(placements)
+    solved = simnibs_fields(head, coil, [one.matsimnibs for one in poses], didt)
+    fields = tuple(
+        StoredField(head, read_only(e_field), one, didt, coil.name)
+        for e_field, one in zip(solved, poses, strict=True)
+    )
+    return fields[0] if single else fields
 
 
 def require_outside(head, coil, placement):

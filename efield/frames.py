@@ -12,12 +12,39 @@ POSTERIOR = np.array([0.0, -1.0, 0.0])
 ROUNDING = 1e-6
 """Deviation from a rotation that is taken as rounding in a file."""
 
+_AXES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
+
 REPAIRABLE = 1e-2
 """Deviation up to which a pose is made rigid again, with a warning."""
 
 
 def as_rigid(matrix):
     """Check a 4x4 coil-to-head matrix (mm) and return it with an exact rotation.
+
+    Raises
+    ------
+    PlacementError
+        As :func:`nearest_rigid`.
+    """
+    pose, deviation = nearest_rigid(matrix)
+    if deviation > ROUNDING:
+        warnings.warn(
+            f"matsimnibs deviates by {deviation:.2g} from a rigid pose; its axes were made orthonormal",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return pose
+
+
+def nearest_rigid(matrix):
+    """The rigid pose nearest to a 4x4 coil-to-head matrix (mm), and how far the matrix was from it.
+
+    Returns
+    -------
+    pose : (4, 4) array
+        With an exact rotation.
+    deviation : float
+        Largest entry of R^T R - 1 before.
 
     Raises
     ------
@@ -33,8 +60,9 @@ def as_rigid(matrix):
     if not np.allclose(pose[3], (0, 0, 0, 1)):
         raise PlacementError(f"the last row of matsimnibs must be 0 0 0 1, not {pose[3].tolist()}")
     rotation = pose[:3, :3]
-    deviation = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
-    if deviation > REPAIRABLE:
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers end in inf or nan, refused below
+        deviation = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
+    if not deviation <= REPAIRABLE:
         raise PlacementError(
             f"the axes of matsimnibs are not orthonormal (deviation {deviation:.2g}): the pose is "
             "scaled or sheared; export it again as a rigid pose"
@@ -44,16 +72,10 @@ def as_rigid(matrix):
             "matsimnibs is left-handed (determinant -1): an axis is flipped; check the "
             "navigation system's axes (x = y cross z)"
         )
-    if deviation > ROUNDING:
-        warnings.warn(
-            f"matsimnibs deviates by {deviation:.2g} from a rigid pose; its axes were made orthonormal",
-            RuntimeWarning,
-            stacklevel=4,
-        )
     u, _, vt = np.linalg.svd(rotation)
     pose[:3, :3] = u @ vt
     pose[3] = (0, 0, 0, 1)
-    return pose
+    return pose, deviation
 
 
 def tangent_axes(inward):
@@ -98,3 +120,15 @@ def yaw_to_midline(pose):
     zero, quarter = tangent_axes(pose[:3, 2])
     yaw = np.degrees(np.arctan2(pose[:3, 1] @ quarter, pose[:3, 1] @ zero))
     return float(180.0 if yaw <= -180.0 else yaw)
+
+
+def direction_words(vector):
+    """Name a direction in RAS: ``"anterior and left"``.
+
+    Components below a third of the largest are left out; the largest comes first.
+    """
+    vector = np.asarray(vector, dtype=np.float64)
+    order = np.argsort(-np.abs(vector), kind="stable")
+    kept = [int(i) for i in order if abs(vector[i]) >= abs(vector[order[0]]) / 3]
+    words = [_AXES[i][int(vector[i] > 0)] for i in kept]
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

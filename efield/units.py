@@ -21,3 +21,8 @@ def to_m(values_mm):
 def to_mm(values):
     """Convert an array from metres to millimetres (float64)."""
     return np.asarray(values, dtype=np.float64) / MM
+
+
+def point_words(point_mm):
+    """A point for a message, to the tenth of a millimetre: ``(-42.0, 44.0, 30.0)``."""
+    return "(" + ", ".join(f"{x:.1f}" for x in point_mm) + ")"

@@ -12,7 +12,11 @@ from efield.results import (
     OptimizeResult,
     ResultWarning,
     SimulateResult,
+    comparison,
+    session,
 )
+from efield.results.comparison import TargetingComparison
+from efield.results.session import SessionResult
 
 SCALP = np.array([-46.0, 53.0, 45.0])
 NORMAL = np.array([-0.55, 0.62, 0.56]) / np.linalg.norm([-0.55, 0.62, 0.56])
@@ -128,6 +132,36 @@ def fake_optimize_result(**changes):
     return OptimizeResult(**{**arguments, **changes})
 
 
+def fake_session_result(**changes):
+    measured = {"status": "simulated", "target_mean": 1.3, "grey_peak": 1.9, "x_mm": 1.0, "y_mm": 2.0}
+    rows = (
+        {
+            **dict.fromkeys(session.COLUMNS),
+            **measured,
+            "z_mm": 3.0,
+            "index": 1,
+            "name": "a",
+            "kind": "sample",
+        },
+    )
+    arguments = {
+        "rows": rows,
+        "didt": 1e6,
+        "target": dict(FAKE_TARGET),
+        "session": {
+            "source": "a.xml",
+            "format": "localite",
+            "n_placements": 1,
+            "n_simulated": 1,
+            "skipped": [],
+        },
+        "warnings": (),
+        "timings": {"load": 1.0, "total": 2.0},
+        "provenance": fake_provenance(),
+    }
+    return SessionResult(**{**arguments, **changes})
+
+
 def fake_simulate_result(**changes):
     placement = fake_placement()
     arguments = {
@@ -141,3 +175,30 @@ def fake_simulate_result(**changes):
         "provenance": fake_provenance(),
     }
     return SimulateResult(**{**arguments, **changes})
+
+
+def fake_row(method, percent, **changes):
+    placement = fake_placement(scalp=SCALP + np.array([0.0, 0.3, -0.2]) * (100 - percent))
+    numbers = {key: 0.01 * percent for key, _, _ in comparison.COLUMNS}
+    row = {"method": method, "summary": f"How {method} does it.", "measured": "words", "error": None}
+    row |= {"placement": pose_info(placement), "noise": None, **numbers, "percent_of_optimum": percent}
+    return row | {"expected_loss_percent": None} | changes
+
+
+def fake_comparison(**changes):
+    failed = {key: None for key in fake_row("x", 1.0)} | {"method": "map-peak", "summary": "Peak of a map."}
+    noise = {"position_mm": 5.5, "source": "navigation"}
+    rows = (
+        fake_row("5cm", 52.0),
+        fake_row("optimised", 100.0, expected_loss_percent=2.0, noise=noise, probability_optimum_better=None),
+        failed | {"error": "needs a map"},
+    )
+    arguments = {
+        "rows": rows,
+        "target": dict(FAKE_TARGET),
+        "didt": 1e6,
+        "warnings": (ResultWarning("template", "one template head"),),
+        "timings": {"load": 1.0, "total": 2.0},
+        "provenance": fake_provenance(),
+    }
+    return TargetingComparison(**{**arguments, **changes})

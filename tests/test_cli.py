@@ -25,7 +25,7 @@ from efield.cli.target import parse_target
 from efield.errors import ConvergenceError, MeshError, OutputError, ResourceError, TargetError
 from efield.model import heads
 from efield.results import OptimizeResult, json_schema
-from efield.results.store import FILES
+from efield.results.store import FIELD_FILES, FILES
 from efield.search import optimize as optimize_module
 
 
@@ -65,7 +65,20 @@ def calls(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "optimize", "simulate", "head", "head info", "head check", "coil", "coil info", "doctor"]
+    "command",
+    [
+        "",
+        "optimize",
+        "simulate",
+        "compare",
+        "export",
+        "head",
+        "head info",
+        "head check",
+        "coil",
+        "coil info",
+        "doctor",
+    ],
 )
 def test_help(command):
     result = run(*command.split(), "--help")
@@ -252,7 +265,7 @@ def test_parse_target_forms(tmp_path):
     assert parse_target("-42, 44,30").name == "sphere (-42.0, 44.0, 30.0) r 5 mm"
     assert parse_target("mni:-42,44,30", 10).name == "mni (-42.0, 44.0, 30.0) r 10 mm"
     assert parse_target("mni:roi.nii").name == "mask roi.nii"
-    assert parse_target("dlpfc-left", 8).name == "mni (-42.0, 44.0, 30.0) r 8 mm"
+    assert parse_target("dlpfc-left", 8).name == "dlpfc-left r 8 mm"
 
 
 def test_python_errors_are_not_hidden(calls):
@@ -328,7 +341,7 @@ def test_simulate(monkeypatch, tmp_path):
     assert body["target"]["name"] == "grey matter"
     assert body["target"]["volume_mm3"] == pytest.approx(12.0**3)
     assert body["metrics"]["mean"] == pytest.approx(np.sqrt(3))
-    assert sorted(os.listdir(tmp_path / "out")) == ["field.msh", "field.vtu", "result.json"]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*FIELD_FILES, "result.json"])
     text = run("simulate", "head.msh", *pose, "--target", "6,6,6", "--radius", "3").stdout
     assert "Field of figure8-70mm on block" in text
     assert "1.732 V/m" in text.replace("mean ", "")

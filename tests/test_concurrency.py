@@ -1,10 +1,14 @@
 """Threads and processes that call efield at the same time, and objects that travel between them."""
 
+import json
 import multiprocessing
+import os
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +61,32 @@ def test_two_threads_with_heads_of_their_own(alone):
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(job, heads, timeout=PATIENCE_S))
     assert results == [alone] * 2
+
+
+BLAS_THREADS = """
+import json, sys
+sys.path.insert(0, {folder!r})
+from test_concurrency import job
+result = json.loads(job()[0])
+value, best = result["objective"]["value"], result["search"]["grid_best"]
+print(json.dumps([value, best, result["placement"]["matsimnibs"]]))
+"""
+
+
+def test_threads_of_the_linear_algebra_library():
+    """They round the exterior fit differently; what is reported comes from forward solves."""
+    code = BLAS_THREADS.format(folder=str(Path(__file__).parent))
+    results = []
+    for threads in ("1", "2"):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
+        results.append(json.loads(run.stdout))
+    (value, grid_best, pose), (other_value, other_best, other_pose) = results
+    assert other_value == pytest.approx(value, rel=1e-6)
+    assert other_best == pytest.approx(grid_best, rel=1e-4)
+    np.testing.assert_allclose(other_pose, pose, atol=1e-2)  # mm
 
 
 METHODS = [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()]

@@ -9,6 +9,7 @@ from small_heads import mni_small
 from efield.adjoint.current import adjoint_currents, mean_field_weights
 from efield.adjoint.exterior import HarmonicField, fit_harmonic
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
+from efield.adjoint.yaw import YawExpansion
 from efield.errors import SearchError
 from efield.model.coil import Coil
 from efield.model.coils import load_coil
@@ -271,7 +272,10 @@ def test_all_yaw_angles_at_once(model, currents, coil, grid):
     spline = spline_over(model, coil, grid, 4.0)
     base = grid.base_poses(4.0)
     yaw_deg = np.arange(-179.0, 180.0, 7.0)
-    values, error = functionals_over_yaw(spline, coil, base, yaw_deg, DIDT, progress=lambda fraction: None)
+    expansion = YawExpansion.of(coil, model.charges, base)
+    values, error = functionals_over_yaw(
+        spline, coil, expansion, base, yaw_deg, DIDT, progress=lambda fraction: None
+    )
     assert values.shape == (len(base), len(yaw_deg), 3)
     assert error <= 1e-3
     largest = np.linalg.norm(values, axis=2).max()

@@ -42,6 +42,7 @@ HEAVY = {
     "meshio": {"io"},
     "nibabel": {"io"},
     "pyamg": {"solve"},
+    "potpourri3d": {"scalp"},
     "matplotlib": {"results", "report", "cli"},
     "click": {"cli"},
     "rich": {"cli"},

@@ -17,7 +17,7 @@ from efield.model.coils import load_coil
 from efield.model.placement import Placement
 from efield.model.target import Target
 from efield.results.result import OptimizeResult
-from efield.search import optimize
+from efield.search import report, run
 from efield.search.candidates import Search, scalp_grid
 from efield.search.constraints import Constraints, clearance_mm
 from efield.search.optimize import optimize_coil
@@ -426,8 +426,8 @@ def test_not_verified():
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": 0}, SearchError, "n_best must be"),
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": 2.5}, SearchError, "n_best must be"),
         (("mni152-small", COIL, "dlpfc-left"), {"n_best": "x"}, SearchError, "n_best must be"),
-        (("mni152-small", COIL, "dlpfc-left"), {"avoid": []}, SearchError, "avoid is not available"),
-        (("mni152-small", COIL, "dlpfc-left"), {"robust": 1}, SearchError, "robust is not available"),
+        (("mni152-small", COIL, "dlpfc-left"), {"avoid": ["eyes"]}, SearchError, "avoid takes efield.Avoid"),
+        (("mni152-small", COIL, "dlpfc-left"), {"robust": 1}, SearchError, "robust must be a PoseNoise"),
         (
             ("mni152-small", COIL, "dlpfc-left"),
             {"objective": "directional", "direction": "x"},
@@ -462,7 +462,7 @@ def test_progress_is_reported(tmp_path):
     calls = []
     on_sphere(progress=lambda stage, fraction: calls.append((stage, fraction)))
     stages = list(dict.fromkeys(stage for stage, _ in calls))
-    assert stages == ["load", "setup", "adjoint", "exterior", "search", "refine", "check"]
+    assert stages == ["load", "setup", "adjoint", "exterior", "search", "modes", "refine", "check"]
     assert all(0 <= fraction <= 1 for _, fraction in calls)
     for stage in stages:
         fractions = [fraction for s, fraction in calls if s == stage]
@@ -493,9 +493,15 @@ def test_nothing_is_printed_or_written_unless_asked(quick, tmp_path, monkeypatch
 )
 def test_a_distrusted_exterior_model_says_where_the_grid_comes_from(yaw_error, said):
     """Both warnings at once: without a yaw expansion nothing is summed directly."""
-    found = object.__new__(optimize._Found)
-    found.yaw_error, found.model = yaw_error, SimpleNamespace(error=1e-2, error_height_mm=3.0)
-    run = SimpleNamespace(region=SimpleNamespace(moved_mm=0.0))
-    messages = {w.code: w.message for w in optimize._Run._warnings(run, found, None)}
+    found = SimpleNamespace(
+        yaw_error=yaw_error,
+        model=SimpleNamespace(error=1e-2, error_height_mm=3.0),
+        operator=None,
+        on_edge=False,
+    )
+    found.grid_source = run.Found.grid_source.fget(found)
+    of_target = SimpleNamespace(region=SimpleNamespace(moved_mm=0.0), keeps=lambda off: True)
+    best = SimpleNamespace(info={})
+    messages = {w.code: w.message for w in report._warnings(of_target, found, best, None)}
     assert said in messages["exterior_error"]
     assert ("exact_path" in messages) == (yaw_error > 1e-3)

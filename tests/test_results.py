@@ -14,15 +14,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from results_fake import (
     SCALP,
     fake_candidates,
+    fake_comparison,
     fake_metrics,
     fake_optimize_result,
     fake_placement,
     fake_provenance,
+    fake_session_result,
     fake_simulate_result,
 )
 from test_metrics import block_head
 
 from efield.errors import FormatError, OutputError
+from efield.frames import direction_words
 from efield.model.coil import Coil
 from efield.results import (
     Candidates,
@@ -38,9 +41,14 @@ from efield.results import store as store_module
 from efield.results.picture import picture_axes, scalp_figure
 from efield.results.plain import dumps, plain
 from efield.results.schema import KINDS
-from efield.results.words import direction_words, objective_words
+from efield.results.words import objective_words
 
-RESULTS = {"efield.optimize/1": fake_optimize_result, "efield.simulate/1": fake_simulate_result}
+RESULTS = {
+    "efield.optimize/1": fake_optimize_result,
+    "efield.simulate/1": fake_simulate_result,
+    "efield.session/1": fake_session_result,
+    "efield.compare/1": fake_comparison,
+}
 
 
 def fake_field(seed=0):
@@ -205,7 +213,7 @@ def test_optimize_result_round_trip(no_picture, tmp_path):
 def test_simulate_result_round_trip(tmp_path):
     result = fake_simulate_result(field=fake_field())
     result.save(tmp_path)
-    assert files(tmp_path) == ["field.msh", "field.vtu", "result.json"]
+    assert files(tmp_path) == sorted([*store_module.FIELD_FILES, "result.json"])
     assert SimulateResult.load(tmp_path).to_json() == result.to_json()
 
 
@@ -247,7 +255,7 @@ def test_saving_again_leaves_nothing_of_the_earlier_result(no_picture, tmp_path)
     fake_optimize_result(field=fake_field()).save(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     fake_optimize_result().save(tmp_path)
-    assert files(tmp_path) == sorted({*store_module.FILES, "notes.txt"} - {"field.vtu", "field.msh"})
+    assert files(tmp_path) == sorted({*store_module.FILES, "notes.txt"} - set(store_module.FIELD_FILES))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])

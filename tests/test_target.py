@@ -9,7 +9,8 @@ from small_heads import TARGET_MM, mni_small, sphere
 from efield.errors import FormatError, MeshError, TargetError
 from efield.io.nifti import read_volume
 from efield.model.heads import load_head
-from efield.model.target import NAMED_TARGETS, Target, as_target
+from efield.model.named_targets import NAMED_TARGETS
+from efield.model.target import Target, as_target
 
 GREY = 2
 
@@ -132,7 +133,7 @@ def test_mni_outside_the_head(mni):
 def test_mni_in_a_head_without_transform(head):
     with pytest.raises(TargetError, match="'sphere' carries no MNI transform"):
         Target.mni(TARGET_MM).resolve(head)
-    with pytest.raises(TargetError, match="'dlpfc-left' is in MNI space and head 'sphere'"):
+    with pytest.raises(TargetError, match="'dlpfc-left' is in MNI space: head 'sphere' carries no"):
         Target.named("dlpfc-left").resolve(head)
 
 
@@ -268,7 +269,7 @@ def test_space_of_a_mask(tmp_path, mni, head):
         tmp_path / "mask.nii", np.ones((9, 9, 9), np.uint8), oblique([-42, 44, 30], (9,) * 3, 1.0)
     )
     assert Target.mask(path, space="mni").resolve(mni).elements.size
-    with pytest.raises(TargetError, match="in MNI space and head 'sphere' has no MNI transform"):
+    with pytest.raises(TargetError, match="in MNI space: head 'sphere' carries no MNI transform"):
         Target.mask(path, space="mni").resolve(head)
     with pytest.raises(TargetError, match="unknown space 'MNI152'; valid: subject, mni"):
         Target.mask(path, space="MNI152")

@@ -163,7 +163,7 @@ def wrong_expansion(monkeypatch):
         expansion = right(*arguments)
         return dataclasses.replace(expansion, weights=1.05 * expansion.weights)
 
-    monkeypatch.setattr(evaluate.YawExpansion, "of", of)
+    monkeypatch.setattr(YawExpansion, "of", of)
 
 
 def over_yaw(model, grid):
@@ -171,7 +171,10 @@ def over_yaw(model, grid):
     spline = spline_over(model, coil, base, 4.0)
     exact = functionals_at_yaw(spline, coil, base, YAW_DEG, DIDT)
     fractions = []
-    values, error = functionals_over_yaw(spline, coil, base, YAW_DEG, DIDT, progress=fractions.append)
+    expansion = YawExpansion.of(coil, model.charges, base)
+    values, error = functionals_over_yaw(
+        spline, coil, expansion, base, YAW_DEG, DIDT, progress=fractions.append
+    )
     assert fractions[-1] == 1.0
     return values, error, exact
 

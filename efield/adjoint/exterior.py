@@ -7,6 +7,7 @@ fit to direct sums on shells above the scalp, and are checked at points held out
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
@@ -88,6 +89,66 @@ class HarmonicField:
         return field
 
 
+@dataclass(frozen=True, eq=False)
+class FitLayout:
+    """Charges and fit points over a search region: what every set of functionals there shares.
+
+    Attributes
+    ----------
+    charges, points : (n, 3), (m, 3) arrays, m
+    row_weights : (m,) array
+        Weight of each fit point.
+    held_out : (p, 3) array, m
+        Points that only measure the error, `height_mm` above the scalp.
+    height_mm : float
+    """
+
+    charges: np.ndarray
+    points: np.ndarray
+    row_weights: np.ndarray
+    held_out: np.ndarray
+    height_mm: float
+
+    @classmethod
+    def over(cls, scalp, centre_mm, radius_mm, *, check_height_mm):
+        """Layout over a search region; parameters as in :func:`fit_harmonic`."""
+        near = radius_mm + NEAR_MARGIN_MM
+        shells, weights = _fit_shells(scalp, centre_mm, near)
+        return cls(
+            charges=to_m(np.concatenate(_charge_layers(scalp, centre_mm, near))),
+            points=to_m(np.concatenate(shells)),
+            row_weights=np.repeat(weights, [len(shell) for shell in shells]),
+            held_out=to_m(_held_out(scalp, centre_mm, near, max(check_height_mm, 1.0))),
+            height_mm=check_height_mm,
+        )
+
+    def fit(self, currents):
+        """Strengths of the charges for some currents.
+
+        Returns
+        -------
+        HarmonicField
+        """
+        field = currents.field(np.concatenate([self.points, self.held_out]), dtype=np.float32)
+        n = len(self.points)
+        wanted, truth = field[:n].reshape(n, -1) * self.row_weights[:, None], field[n:]
+        matrix, factor = self._system
+        strengths = scipy.linalg.cho_solve(factor, matrix.T @ wanted).reshape(len(self.charges), -1, 3)
+        model = HarmonicField(self.charges, strengths, 0.0, self.height_mm)
+        error = float(np.linalg.norm(model.field(self.held_out) - truth) / np.linalg.norm(truth))
+        return replace(model, error=error)
+
+    @cached_property
+    def _system(self):
+        """Weighted matrix of the fit, and the Cholesky factor of its normal matrix with the ridge."""
+        matrix = np.empty((len(self.points), len(self.charges)))
+        run_chunks(harmonic.inverse_distances, len(matrix), self.points, self.charges, matrix, min_chunk=64)
+        matrix *= self.row_weights[:, None]
+        normal = matrix.T @ matrix
+        normal[np.diag_indices_from(normal)] += RIDGE * np.trace(normal)
+        return matrix, scipy.linalg.cho_factor(normal, overwrite_a=True)
+
+
 def fit_harmonic(currents, scalp, centre_mm, radius_mm, *, check_height_mm):
     """Fit the exterior field of `currents` over a search region.
 
@@ -106,28 +167,7 @@ def fit_harmonic(currents, scalp, centre_mm, radius_mm, *, check_height_mm):
     -------
     HarmonicField
     """
-    near = radius_mm + NEAR_MARGIN_MM
-    charges = to_m(np.concatenate(_charge_layers(scalp, centre_mm, near)))
-    shells, weights = _fit_shells(scalp, centre_mm, near)
-    points = to_m(np.concatenate(shells))
-    row_weights = np.repeat(weights, [len(shell) for shell in shells])
-    held_out = to_m(_held_out(scalp, centre_mm, near, max(check_height_mm, 1.0)))
-    field = currents.field(np.concatenate([points, held_out]), dtype=np.float32)
-    wanted, truth = field[: len(points)].reshape(len(points), -1), field[len(points) :]
-    strengths = _ridge(points, charges, wanted, row_weights).reshape(len(charges), -1, 3)
-    model = HarmonicField(charges, strengths, 0.0, check_height_mm)
-    error = float(np.linalg.norm(model.field(held_out) - truth) / np.linalg.norm(truth))
-    return replace(model, error=error)
-
-
-def _ridge(points, charges, wanted, row_weights):
-    matrix = np.empty((len(points), len(charges)))
-    run_chunks(harmonic.inverse_distances, len(points), points, charges, matrix, min_chunk=64)
-    matrix *= row_weights[:, None]
-    normal = matrix.T @ matrix
-    normal[np.diag_indices_from(normal)] += RIDGE * np.trace(normal)
-    factor = scipy.linalg.cho_factor(normal, overwrite_a=True)
-    return scipy.linalg.cho_solve(factor, matrix.T @ (wanted * row_weights[:, None]))
+    return FitLayout.over(scalp, centre_mm, radius_mm, check_height_mm=check_height_mm).fit(currents)
 
 
 def _charge_layers(scalp, centre_mm, near):

@@ -72,8 +72,6 @@ class SplineField:
     origin : (3,) array, m
         Grid point (0, 0, 0) in the grid's frame.
     step : float, m
-    charges : (n_charges, 3) array, m
-        What the field comes from, in the head's frame.
     """
 
     coefficients: tuple
@@ -81,7 +79,6 @@ class SplineField:
     rotation: np.ndarray
     origin: np.ndarray
     step: float
-    charges: np.ndarray
 
     @classmethod
     def over(cls, model, extent, centres_mm, axes, *, spacing_mm):
@@ -106,7 +103,7 @@ class SplineField:
         # components in the grid's frame, so that a coil needs one rotation only
         field = np.einsum("nkc,dc->nkd", field, rotation).reshape(*shape, k, 3)
         groups = tuple(_coefficients(field[..., i : i + GROUP, :]) for i in range(0, k, GROUP))
-        return cls(groups, k, rotation, origin, float(step), model.charges)
+        return cls(groups, k, rotation, origin, float(step))
 
     def field(self, points):
         """Field at points (n, 3) in metres, head frame; returns (n, k, 3), T per unit weight.

@@ -14,7 +14,9 @@ import click
 
 from efield.cli import exits
 from efield.cli.coil import coil
+from efield.cli.compare import compare
 from efield.cli.doctor import doctor
+from efield.cli.export import export
 from efield.cli.head import head
 from efield.cli.optimize import optimize
 from efield.cli.simulate import simulate
@@ -27,6 +29,8 @@ Start here:
   efield optimize --out result             ... with field, table and picture
   efield optimize head.msh --coil c.ccd --target -42,44,30
   efield simulate head.msh --placement result/result.json --out field
+  efield export result --format brainsight targets.txt
+  efield compare                           every way of finding the DLPFC, in one table
   efield head check head.msh               is this mesh fit for use?
   efield coil list
 
@@ -102,5 +106,5 @@ def main():
             stream.reconfigure(errors="replace")
 
 
-for _command in (optimize, simulate, head, coil, doctor):
+for _command in (optimize, simulate, compare, export, head, coil, doctor):
     main.add_command(_command)

@@ -51,7 +51,8 @@ handle), positive towards the subject's left.
     metavar="O",
     default="mean_magnitude",
     show_default=True,
-    help="mean_magnitude (mean of |E|), magnitude_of_mean (|mean of E|), directional (with --direction).",
+    help="mean_magnitude (mean of |E|), magnitude_of_mean (|mean of E|), directional (with --direction), "
+    "normal (mean of E along the cortical normal), percentile:Q (of |E|).",
 )
 @click.option("--direction", type=Vector(), help="Of E wanted in the target, subject space.")
 @didt_option

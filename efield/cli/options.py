@@ -103,6 +103,10 @@ output_options = apply(
 )
 
 
+image_option = click.option(
+    "--image", metavar="NIFTI", help="Image navigated on, or whose grid is wanted, such as T1.nii.gz."
+)
+
 json_facts_option = click.option(
     "--json", "json_file", metavar="FILE", help="Write the facts as JSON; - is stdout."
 )

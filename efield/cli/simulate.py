@@ -1,4 +1,4 @@
-"""``efield simulate``: the field of one placement."""
+"""``efield simulate``: the field of one placement, or of every placement of a recorded session."""
 
 import time
 
@@ -9,6 +9,7 @@ from efield.cli.options import (
     coil_option,
     didt_option,
     head_options,
+    image_option,
     load_head_from_options,
     log_to_stderr,
     output_options,
@@ -21,6 +22,7 @@ EPILOG = """
 Examples:
   efield simulate mni152 --placement result/result.json --didt 67e6 --out field
   efield simulate head.msh --coil Magstim.ccd --placement pose.txt --target -42,44,30
+  efield simulate head.msh --placement TriggerMarkers_Coil1.xml --target -37,-21,58 --out study
 """
 
 
@@ -31,7 +33,8 @@ Examples:
     "--placement",
     metavar="FILE",
     required=True,
-    help="result.json of a run, or a 4 x 4 matsimnibs (mm) as .json, .txt, .csv or .npy.",
+    help="result.json of a run, a 4 x 4 matsimnibs (mm) as .json, .txt, .csv or .npy, or a session of a "
+    "navigation system: then --out holds a table, one row a placement.",
 )
 @click.option(
     "--target",
@@ -40,9 +43,12 @@ Examples:
 )
 @radius_option
 @didt_option
+@image_option
 @head_options
 @output_options
-def simulate(head, coil, placement, target, radius, didt, unit, conductivity, out, json_file, quiet, verbose):
+def simulate(
+    head, coil, placement, target, radius, didt, image, unit, conductivity, out, json_file, quiet, verbose
+):
     """Solve for the electric field of a coil at a given placement.
 
     HEAD is a built-in head (mni152, mni152-small) or a mesh file (.msh, .vtu, ...).
@@ -53,13 +59,12 @@ def simulate(head, coil, placement, target, radius, didt, unit, conductivity, ou
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
-    from efield.cli.summary import simulate_summary
-    from efield.io.pose import read_pose
+    from efield.cli.summary import session_summary, simulate_summary
     from efield.model.coils import load_coil
-    from efield.model.placement import Placement
+    from efield.model.session import load_placements
 
     start = time.perf_counter()
-    pose = Placement(read_pose(placement))
+    session = load_placements(placement, image=image)
     wanted = _wanted(target, radius)
     coil_model = load_coil(coil)
     with stage_progress(quiet) as progress:
@@ -67,10 +72,12 @@ def simulate(head, coil, placement, target, radius, didt, unit, conductivity, ou
             progress("load", 0.0)
         head_model = load_head_from_options(head, unit, conductivity)
         load_time = time.perf_counter() - start
-        result = _run(head_model, coil_model, pose, wanted, didt, load_time, progress)
+        run = _run if session.format == "pose" else _run_session
+        result = run(head_model, coil_model, session, wanted, didt, load_time, progress)
     write_outputs(result, out, json_file)
     if not quiet and json_file != "-":
-        click.echo(simulate_summary(result, out))
+        summary = simulate_summary if session.format == "pose" else session_summary
+        click.echo(summary(result, out))
 
 
 def _wanted(target, radius):
@@ -79,11 +86,13 @@ def _wanted(target, radius):
     return None if target is None else parse_target(target, radius)
 
 
-def _run(head, coil, placement, wanted, didt, load_time, progress):
+def _run(head, coil, session, wanted, didt, load_time, progress):
     from efield import forward
+    from efield.model.placement import Placement
     from efield.results.simulation import summarise_field
     from efield.search.constraints import clearance_mm
 
+    placement = Placement(session[0].matsimnibs)
     region = _whole(head) if wanted is None else wanted.resolve(head)
     start = time.perf_counter()
     field = forward.simulate(head, coil, placement, didt=didt, progress=progress)
@@ -91,6 +100,17 @@ def _run(head, coil, placement, wanted, didt, load_time, progress):
     timings = {"load": load_time, "forward": solve_time, "total": load_time + solve_time}
     clearance = clearance_mm(head.scalp, coil, placement.matsimnibs)
     return summarise_field(field, coil, region, timings=timings, clearance_mm=clearance)
+
+
+def _run_session(head, coil, session, wanted, didt, load_time, progress):
+    from dataclasses import replace
+
+    from efield.results.session import simulate_session
+
+    region = _whole(head) if wanted is None else wanted.resolve(head)
+    result = simulate_session(head, coil, session, region, didt=didt, progress=progress)
+    seconds = result.timings["forward"]
+    return replace(result, timings={"load": load_time, "forward": seconds, "total": load_time + seconds})
 
 
 def _whole(head):

@@ -2,7 +2,8 @@
 
 import click
 
-from efield.results.words import didt_words, direction_words, objective_words
+from efield.frames import direction_words
+from efield.results.words import didt_words, objective_words
 
 _LABEL_WIDTH = 26
 
@@ -36,6 +37,23 @@ def simulate_summary(result, out=None):
         _footer(out, "the field for ParaView (.vtu) and Gmsh or SimNIBS (.msh)"),
     ]
     return "\n\n".join(blocks)
+
+
+def session_summary(result, out=None):
+    """Text for the end of ``efield simulate`` over a session."""
+    source, session, target = result.provenance, result.session, result.target
+    rows = [("placements", f"{session['n_simulated']} of {session['n_placements']} simulated")]
+    reasons = [one["reason"] for one in session["skipped"]]
+    rows += [("skipped", f"{reasons.count(reason)}: {reason}") for reason in dict.fromkeys(reasons)]
+    not_done = [row for row in result.rows if row["target_mean"] is None]
+    rows += [(f"not simulated: {row['name']}", row["status"]) for row in not_done[:5]]
+    means = [row["target_mean"] for row in result.rows if row["target_mean"] is not None]
+    if means:
+        spread = f"{min(means):#.4g} to {max(means):#.4g} V/m at {didt_words(result.didt)}"
+        rows.append(("mean |E| in the target", f"{spread}, {target['name']}"))
+    title = f"Fields of {source['coil']} on {source['head']}, {session['source']}"
+    footer = _footer(out, "the table (session.csv) and JSON")
+    return "\n\n".join([_block(title, rows), _block("Time", _times(result.timings)), footer])
 
 
 def _block(title, rows):
@@ -95,6 +113,8 @@ def _certainty(result):
     searched = f"{search['n_positions']} positions x {search['n_yaw']} angles = {search['n_placements']:,}"
     gain = f"{search['refined_gain']:+.3%} over the best of the grid"
     rows = [("placements searched", searched), ("continuous polish", gain)]
+    if search.get("operator_error") is not None:
+        rows.append(("error of the search", f"{search['operator_error']:.1e} at placements it had not seen"))
     if check is None:
         return [*rows, ("forward check", "not done")]
     agreement = "agrees" if abs(check.relative_difference) <= check.warn_above else "DISAGREES"

@@ -14,7 +14,8 @@ def parse_target(text, radius_mm=None):
     TargetError
         None of the forms, or a radius for a mask.
     """
-    from efield.model.target import DEFAULT_RADIUS_MM, NAMED_TARGETS, Target
+    from efield.model.named_targets import DEFAULT_RADIUS_MM, NAMED_TARGETS
+    from efield.model.target import Target
 
     mni = text.startswith("mni:")
     body = text.removeprefix("mni:")
@@ -28,6 +29,4 @@ def parse_target(text, radius_mm=None):
         return make(point, DEFAULT_RADIUS_MM if radius_mm is None else radius_mm)
     if text not in NAMED_TARGETS:
         raise TargetError(f"unknown target {text!r}; give {FORMS}. Names: {', '.join(NAMED_TARGETS)}")
-    if radius_mm is None:
-        return Target.named(text)
-    return Target.mni(NAMED_TARGETS[text], radius_mm)
+    return Target.named(text, radius_mm)

@@ -1,4 +1,4 @@
-"""A field per tetrahedron as a file that ParaView, Gmsh or SimNIBS opens."""
+"""A field per tetrahedron as a file that ParaView, Gmsh, SimNIBS or an image viewer opens."""
 
 from pathlib import Path
 
@@ -7,32 +7,67 @@ import numpy as np
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
 from efield.io.gmsh import write_msh
+from efield.io.images import write_csv, write_gifti, write_nifti
 from efield.io.records import MeshRecord
 from efield.io.vtu import write_vtu
 from efield.tissues import TISSUE_NAMES
 
-FIELD_FORMATS = ("vtu", "msh")
+FIELD_FORMATS = ("vtu", "msh", "nii", "nii.gz", "gii", "csv")
 
 
-def write_field(path, head, e_field, *, format=None):
-    """Write ``E`` (n_tets, 3) and ``magnE`` (n_tets,) in V/m with the head's mesh, in mm.
+def write_field(path, head, e_field, *, format=None, image=None, surface=None, quantity="magnE", facts=None):
+    """Write ``E`` (n_tets, 3) and ``magnE`` (n_tets,) in V/m, positions in mm.
 
     Parameters
     ----------
     path : path
     head : object with ``nodes_mm``, ``tets``, ``tags``
     e_field : (n_tets, 3) array, V/m
-    format : {"vtu", "msh"} or None
+    format : {"vtu", "msh", "nii", "nii.gz", "gii", "csv"} or None
         None takes the suffix.
+    image : path, for NIfTI
+        Whose grid to use.
+    surface : path, for GIFTI
+        On whose vertices.
+    quantity : {"magnE", "E"}, for NIfTI
+    facts : dict, optional
+        What the ``.json`` beside a NIfTI or GIFTI file says, too.
 
     Raises
     ------
     FormatError
-        Unknown format.
+        Unknown format, or a format without what it needs.
     """
-    name = (format or Path(path).suffix.lstrip(".")).lower()
+    name = field_format(path, format)
     if name not in FIELD_FORMATS:
         raise FormatError(f"unknown field format {name!r} for {path}; known: {', '.join(FIELD_FORMATS)}")
+    if name in ("nii", "nii.gz"):
+        if image is None:
+            raise FormatError(
+                f"{path}: NIfTI needs a reference image: give image= (--image), such as T1.nii.gz"
+            )
+        write_nifti(path, head, e_field, image=image, quantity=quantity, facts=facts)
+    elif name == "gii":
+        if surface is None:
+            raise FormatError(
+                f"{path}: GIFTI needs a surface: give surface= (--surface), such as lh.central.gii"
+            )
+        write_gifti(path, head, e_field, surface=surface, facts=facts)
+    elif name == "csv":
+        write_csv(path, head, e_field)
+    else:
+        _write_mesh(path, name, head, e_field)
+
+
+def field_format(path, format=None):
+    """Name of the format of a field file: as given, or by its suffix."""
+    if format is not None:
+        return format.lower()
+    name = Path(path).name.lower()
+    return "nii.gz" if name.endswith(".nii.gz") else name.rpartition(".")[2]
+
+
+def _write_mesh(path, name, head, e_field):
     record = _record(head)
     data = {"E": e_field, "magnE": np.linalg.norm(e_field, axis=1)}
     with atomic_path(path) as temporary:

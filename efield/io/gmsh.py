@@ -1,4 +1,4 @@
-"""Gmsh meshes: read 2.2 and 4.1, text and binary, plain or gzip; write 2.2 binary.
+"""Gmsh meshes and fields: read 2.2 and 4.1, text and binary, plain or gzip; write 2.2 binary.
 
 Tetrahedra (type 4) and triangles (type 2) are kept, other elements skipped. The format is
 that of the Gmsh reference manual, section "MSH file format"; SimNIBS writes 2.2 binary with
@@ -7,6 +7,7 @@ the tissue as first tag.
 
 import gzip
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from efield.errors import FormatError
 from efield.io.atomic import atomic_path
 from efield.io.gmsh_blocks import NodeIndex, elements_22, elements_41, entities_41, nodes_22, nodes_41
 from efield.io.gmsh_values import BinaryValues, TextValues
+from efield.io.gmsh_views import read_view
 from efield.io.records import MeshRecord
 
 TRIANGLE, TETRAHEDRON = 2, 4
@@ -44,6 +46,59 @@ def read_msh(path):
     data = read_bytes(path)
     header, offset = _header(path, data)
     return _Parser(path, data, header).run(offset)
+
+
+@dataclass(frozen=True, eq=False)
+class MeshFields:
+    """A mesh and the fields stored with it.
+
+    Attributes
+    ----------
+    record : MeshRecord
+    node_data : dict of str to (n_nodes, k) array
+    element_data : dict of str to (n_tets, k) array
+        One row per tetrahedron, in the order of the record.
+    """
+
+    record: MeshRecord
+    node_data: dict
+    element_data: dict
+
+
+def read_msh_fields(path):
+    """Read a Gmsh file with its ``$NodeData`` and ``$ElementData``, as a simulation of SimNIBS leaves it.
+
+    Parameters
+    ----------
+    path : path-like
+        As in :func:`read_msh`.
+
+    Returns
+    -------
+    MeshFields
+
+    Raises
+    ------
+    FormatError
+        As in :func:`read_msh`; or a field that lacks nodes or tetrahedra, or is not finite on them.
+    """
+    path = Path(path)
+    data = read_bytes(path)
+    header, offset = _header(path, data)
+    parser = _Parser(path, data, header)
+    record = parser.run(offset)
+    found = {"NodeData": {}, "ElementData": {}}
+    wanted = {"NodeData": parser.node_numbers, "ElementData": parser.tet_numbers}
+    offset = parser.after
+    while (section := parser.next_section(offset)) is not None:
+        name, offset = section
+        if name not in found:
+            offset = parser.skip(offset, name)
+            continue
+        view = read_view(path, data, offset, name, header)
+        found[name][view.name] = view.values_of(path, wanted[name])
+        offset = view.after
+    return MeshFields(record, found["NodeData"], found["ElementData"])
 
 
 def read_bytes(path):
@@ -110,24 +165,35 @@ class _Parser:
     def __init__(self, path, data, header):
         self.path, self.data, self.header = path, data, header
         self.names, self.regions = {}, {}
-        self.points = self.index = None
+        self.points = self.index = self.node_numbers = None
+        self.tet_numbers, self.after = np.empty(0, np.int64), 0
 
     def run(self, offset):
         sections = {"PhysicalNames": self._names, "Entities": self._entities, "Nodes": self._nodes}
         while True:
-            name, offset = self._next_section(offset)
+            section = self.next_section(offset)
+            if section is None:
+                raise FormatError(
+                    f"{self.path}: the file ends without $Elements; it is truncated or holds no mesh"
+                )
+            name, offset = section
             if name == "Elements":
                 return self._elements(offset)
-            offset = sections.get(name, lambda start, name=name: self._end(start, name)[1])(offset)
+            offset = sections[name](offset) if name in sections else self.skip(offset, name)
 
-    def _next_section(self, offset):
+    def next_section(self, offset):
+        """Name of the next section and where its body begins; None at the end of the file."""
         while offset < len(self.data):
             line, offset = _line(self.data, offset)
             if line.startswith("$") and len(line) > 1:
                 return line[1:], offset
             if line:
                 raise FormatError(f"{self.path}: byte {offset}: expected a $Section, found {line[:40]!r}")
-        raise FormatError(f"{self.path}: the file ends without $Elements; it is truncated or holds no mesh")
+        return None
+
+    def skip(self, offset, name):
+        """Where the section `name` whose body begins at `offset` ends."""
+        return self._end(offset, name)[1]
 
     def _end(self, offset, name):
         mark = f"$End{name}".encode()
@@ -170,7 +236,7 @@ class _Parser:
         else:
             values = self._values(offset, "Nodes")
             tags, points = nodes_41(values)
-        self.points = np.ascontiguousarray(points, np.float64)
+        self.points, self.node_numbers = np.ascontiguousarray(points, np.float64), tags
         self.index = NodeIndex(self.path, tags)
         return values.close()
 
@@ -185,14 +251,17 @@ class _Parser:
             values = self._values(offset, "Elements", np.int64)
             blocks = elements_41(values, self.regions)
         found = {TRIANGLE: [], TETRAHEDRON: []}
-        others = set()
-        for kind, regions, nodes in blocks:
+        others, numbered = set(), [self.tet_numbers]
+        for kind, numbers, regions, nodes in blocks:
             if kind in found:
                 what = "tetrahedron" if kind == TETRAHEDRON else "triangle"
                 found[kind].append((self.index(nodes, what), regions))
             else:
                 others.add(kind)
-        values.close()
+            if kind == TETRAHEDRON:
+                numbered.append(numbers.astype(np.int64))
+        self.tet_numbers = np.concatenate(numbered)
+        self.after = values.close()
         if not found[TETRAHEDRON]:
             held = ", ".join(map(str, sorted(others | ({TRIANGLE} if found[TRIANGLE] else set())))) or "none"
             raise FormatError(

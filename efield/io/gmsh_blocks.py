@@ -1,7 +1,7 @@
 """Nodes and elements of Gmsh 2.2 and 4.1 files, text or binary alike.
 
-Element parsers yield ``(type, regions, nodes)``: one Gmsh element type, the region tag of
-each element, and its node tags as the file numbers them, (n, nodes of the type).
+Element parsers yield ``(type, numbers, regions, nodes)``: one Gmsh element type, number and region tag
+of each element, and its node tags as the file numbers them, (n, nodes of the type).
 """
 
 import numpy as np
@@ -65,8 +65,10 @@ def elements_22(values, count):
         repeats = _equal_headers(
             rest, length, slice(1, 3) if values.ascii else slice(0, 3), (count - done) // follow
         )
-        rows = rest[: repeats * length].reshape(repeats, length)[:, 3:].reshape(-1, width)
-        yield kind, _region(rows[:, numbered : numbered + n_tags]), rows[:, numbered + n_tags :]
+        blocks = rest[: repeats * length].reshape(repeats, length)
+        rows = blocks[:, 3:].reshape(-1, width)
+        numbers = rows[:, 0] if numbered else blocks[:, 0]
+        yield kind, numbers, _region(rows[:, numbered : numbered + n_tags]), rows[:, numbered + n_tags :]
         values.skip_ints(repeats * length)
         done += repeats * follow
 
@@ -143,7 +145,8 @@ def elements_41(values, regions):
         count = int(values.sizes(1)[0])
         width = 1 + _node_count(values, kind, f"the block after element {done}")
         rows = values.sizes(width * count, "element values").reshape(count, width)
-        yield kind, np.full(count, regions.get((dimension, entity), entity), np.int32), rows[:, 1:]
+        region = np.full(count, regions.get((dimension, entity), entity), np.int32)
+        yield kind, rows[:, 0], region, rows[:, 1:]
         done += count
     if done != total:
         raise values.fail(f"{total} elements announced, {done} found in the blocks")

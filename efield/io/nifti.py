@@ -12,7 +12,15 @@ import numpy as np
 
 from efield.errors import CoilError, FormatError
 
-__all__ = ["AFieldRecord", "VolumeRecord", "read_a_field", "read_volume", "sample_a_field"]
+__all__ = [
+    "AFieldRecord",
+    "VolumeRecord",
+    "load_values",
+    "read_a_field",
+    "read_volume",
+    "sample_a_field",
+    "voxel_to_mm",
+]
 
 MAX_VALUES = 1 << 29
 """4 GiB of float64: a header that claims more is taken to be corrupt."""
@@ -52,13 +60,13 @@ def read_a_field(path):
         Not a readable NIfTI file, not three components per stimulator, values that are not finite,
         a singular affine, or a header that declares a unit other than mm.
     """
-    image, data = _load(path)
+    image, data = load_values(path)
     shape = data.shape
     if data.ndim == 5 and shape[3] == 1:  # the NIfTI convention for one vector per voxel
         data = data[:, :, :, 0]
     if data.ndim != 4 or data.shape[3] % 3 or not data.size:
         raise FormatError(f"{path}: shape {shape}; an A-field has shape (nx, ny, nz, 3 x stimulators)")
-    affine = _affine(path, image)
+    affine = voxel_to_mm(path, image)
     bad = np.argwhere(~np.isfinite(data))
     if len(bad):
         raise FormatError(f"{path}: value at voxel and component {bad[0].tolist()} is not finite")
@@ -149,7 +157,7 @@ def read_volume(path):
         Not a readable NIfTI file, not three-dimensional, no frame (both form codes are 0), a
         singular affine, a header that declares a unit other than mm, or infinite values.
     """
-    image, data = _load(path)
+    image, data = load_values(path)
     if data.ndim < 3 or any(n != 1 for n in data.shape[3:]) or not data.size:
         raise FormatError(f"{path}: shape {data.shape}; a mask is one volume of shape (nx, ny, nz)")
     if not image.header["sform_code"] and not image.header["qform_code"]:
@@ -157,15 +165,21 @@ def read_volume(path):
             f"{path}: sform_code and qform_code are 0, so the header does not say where the voxels lie; "
             "write the mask again with the affine of the image it was drawn on"
         )
-    affine = _affine(path, image)
+    affine = voxel_to_mm(path, image)
     bad = np.argwhere(np.isinf(data))
     if len(bad):
         raise FormatError(f"{path}: value at voxel {bad[0].tolist()} is infinite")
     return VolumeRecord(affine, data.reshape(data.shape[:3]))
 
 
-def _load(path):
-    """The NIfTI image and its values as float64."""
+def load_values(path, dtype=np.float64):
+    """A NIfTI image and its values as real numbers.
+
+    Raises
+    ------
+    FormatError
+        Not a readable NIfTI file, far too large, or values that are not real numbers.
+    """
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
@@ -178,15 +192,21 @@ def _load(path):
             raise FormatError(f"{path}: header claims {image.shape} values; corrupt, or far too large")
         if image.get_data_dtype().kind not in "biuf":
             raise FormatError(f"{path}: holds {image.get_data_dtype()}; values must be real numbers")
-        return image, np.asarray(image.dataobj, dtype=np.float64)
+        return image, np.asarray(image.dataobj, dtype=dtype)
     except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, KeyError) as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: cannot be read as NIfTI, damaged or another format: {error}") from error
 
 
-def _affine(path, image):
-    """Voxel indices to mm."""
+def voxel_to_mm(path, image):
+    """(4, 4) affine of an image: voxel indices to mm.
+
+    Raises
+    ------
+    FormatError
+        Another unit, or a singular affine.
+    """
     unit = image.header.get_xyzt_units()[0]
     if unit not in ("mm", "unknown"):
         raise FormatError(f"{path}: header declares positions in {unit}; they must be in mm")

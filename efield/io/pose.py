@@ -11,8 +11,12 @@ import numpy as np
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
+from efield.io.navigation.words import CONVENTION, pose_words
 
 POSE_FORMATS = ("json", "txt", "csv", "npy")
+
+MAX_BYTES = 1 << 24
+"""A result with its placements is far smaller."""
 
 
 def read_pose(path):
@@ -32,10 +36,14 @@ def read_pose(path):
     if suffix not in POSE_FORMATS:
         raise FormatError(f"cannot tell what {path} is; a pose ends in .{', .'.join(POSE_FORMATS)}")
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise FormatError(f"{path} is larger than {MAX_BYTES >> 20} MiB; a pose has 16 numbers")
         pose = np.asarray(_READERS[suffix](path), dtype=np.float64)
+    except FormatError:
+        raise
     except OSError as error:
         raise FormatError(f"cannot read the pose {path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, EOFError) as error:
+    except Exception as error:  # NumPy and JSON raise many kinds on a damaged file
         raise FormatError(f"{path} holds no 4 x 4 pose: {error}") from error
     if pose.shape != (4, 4):
         raise FormatError(f"{path} holds an array of shape {pose.shape}; a pose is 4 x 4")
@@ -51,7 +59,8 @@ def write_pose(path, matsimnibs, *, format=None):
         if name == "npy":
             np.save(file, np.asarray(matsimnibs, dtype=np.float64), allow_pickle=False)
         elif name == "txt":
-            header = "matsimnibs: coil to head, columns x y z centre, z into the head; mm"
+            header = "matsimnibs: coil to head, columns x y z centre, z into the head; mm. "
+            header += f"{pose_words(matsimnibs)}. {CONVENTION}"
             np.savetxt(file, matsimnibs, fmt="%.17g", header=header)
         else:
             raise FormatError(f"unknown pose format {name!r} for {path}; known: txt, npy")
@@ -74,9 +83,14 @@ def _read_text(path):
     return [[float(word) for word in row] for row in rows if row]
 
 
+def _read_npy(path):
+    """The array of a ``.npy``, mapped: what a damaged header claims is not allocated."""
+    return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
 _READERS = {
     "json": _read_json,
     "txt": _read_text,
     "csv": _read_text,
-    "npy": lambda path: np.load(path, allow_pickle=False),
+    "npy": _read_npy,
 }

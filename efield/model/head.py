@@ -6,11 +6,14 @@ from types import MappingProxyType
 
 import numpy as np
 
+from efield.errors import FrameError
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.conductivity import resolve_conductivity
 from efield.model.fingerprint import fingerprint
+from efield.model.m2m import SubjectFolder
 from efield.model.mesh import TetMesh
 from efield.model.surface import TriSurface, outer_scalp
+from efield.model.transforms import MNI_ITSELF
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,8 @@ class HeadModel(FieldsOnlyPickle):
         Frame of the coordinates; "mni" only where the head is its own MNI space.
     scalp_triangles : (n, 3) int array or None
         Scalp triangles of the file (node indices); None extracts the outer boundary.
+    folder : SubjectFolder or None
+        Where the head's T1, MNI transforms, EEG positions and surfaces are.
     """
 
     mesh: TetMesh
@@ -37,6 +42,7 @@ class HeadModel(FieldsOnlyPickle):
     name: str = "head"
     space: str = "subject"
     scalp_triangles: np.ndarray | None = field(default=None, repr=False)
+    folder: SubjectFolder | None = None
 
     def __post_init__(self):
         sigma = resolve_conductivity(self.mesh.tags, self.conductivity)
@@ -71,6 +77,32 @@ class HeadModel(FieldsOnlyPickle):
     def boundary(self):
         """Every face of the mesh's boundary, closed: what a point is inside of."""
         return TriSurface.of_faces(self.nodes_mm, self.mesh.boundary_faces)
+
+    def mni(self, kind="nonlinear"):
+        """The transforms between the head's own space and MNI space.
+
+        Parameters
+        ----------
+        kind : {"nonlinear", "12dof", "6dof"}
+            Of an individual head; a head that is its own MNI space maps to itself.
+
+        Returns
+        -------
+        MniTransform
+
+        Raises
+        ------
+        FrameError
+            The head has no transform, or not this one.
+        """
+        if self.space == "mni":
+            return MNI_ITSELF
+        if self.folder is None:
+            raise FrameError(
+                f"head {self.name!r} carries no MNI transform; open its m2m_<subject> folder, or give "
+                "coordinates in the subject's own space"
+            )
+        return self.folder.mni(kind)
 
     @cached_property
     def sha256(self):

@@ -11,6 +11,7 @@ from efield.errors import MeshError
 from efield.io.meshfile import read_mesh_file
 from efield.io.records import MeshRecord
 from efield.model.head import HeadModel
+from efield.model.m2m import SubjectFolder, is_subject_folder
 from efield.model.mesh import TetMesh
 from efield.tissues import SURFACE_TAG_OFFSET, TISSUE_TAGS
 
@@ -43,12 +44,15 @@ class HeadFile:
     name : str
     space : {"subject", "mni"}
     builtin : bool
+    folder : SubjectFolder or None
+        The folder ``m2m_<subject>`` whose mesh this is.
     """
 
     record: MeshRecord
     name: str
     space: str = "subject"
     builtin: bool = False
+    folder: SubjectFolder | None = None
 
     @property
     def scalp_triangles(self):
@@ -64,8 +68,8 @@ def load_head(source, *, conductivity=None, unit="mm"):
     ----------
     source : str, path-like or HeadModel
         A name in :data:`BUILTIN_HEADS`; a mesh file (Gmsh ``.msh`` or whatever meshio reads); a
-        SimNIBS folder ``m2m_<subject>``. A HeadModel is returned as it is, or with the
-        conductivity given here.
+        SimNIBS folder ``m2m_<subject>``, or its mesh, which brings MNI transforms, EEG positions, T1
+        and surfaces along. A HeadModel is returned as it is, or with the conductivity given here.
     conductivity : mapping or array, optional
         ``{tag or tissue name: S/m or (3, 3) tensor}`` over the defaults, or one value per
         tetrahedron, (n_tets,) or (n_tets, 3, 3).
@@ -94,7 +98,12 @@ def load_head(source, *, conductivity=None, unit="mm"):
         _check_unit(mesh, source, unit)
         _check_volumes(mesh, source)
     return HeadModel(
-        mesh, conductivity, name=file.name, space=file.space, scalp_triangles=file.scalp_triangles
+        mesh,
+        conductivity,
+        name=file.name,
+        space=file.space,
+        scalp_triangles=file.scalp_triangles,
+        folder=file.folder,
     )
 
 
@@ -121,11 +130,13 @@ def read_head_file(source, *, unit="mm"):
         raise MeshError(f"unit must be one of {', '.join(map(repr, UNITS_PER_NAME))}, not {unit!r}")
     if isinstance(source, str) and source in BUILTIN_HEADS:
         return HeadFile(read_mesh_file(builtin_path(source)), source, "mni", builtin=True)
-    path, name = _find(source)
+    path = _find(source)
+    folder = _folder_of(path)
+    name = folder.subject if folder else path.name.removesuffix(".gz").rsplit(".", 1)[0]
     record = read_mesh_file(path)
     if unit != "mm":
         record = dataclasses.replace(record, nodes=record.nodes * UNITS_PER_NAME[unit])
-    return HeadFile(record, name)
+    return HeadFile(record, name, folder=folder)
 
 
 def builtin_path(name):
@@ -148,7 +159,7 @@ def builtin_path(name):
 
 
 def _find(source):
-    """Mesh file and head name of a path."""
+    """Mesh file of a path."""
     try:
         path = Path(os.fspath(source)).expanduser()
     except TypeError:
@@ -157,27 +168,21 @@ def _find(source):
             f"not {type(source).__name__}"
         ) from None
     if path.is_dir():
-        return _find_in_folder(path)
+        return SubjectFolder(path).mesh_path
     if not path.exists():
         raise MeshError(
             f"no head {str(source)!r}: there is no such file, and the built-in heads are "
             f"{', '.join(BUILTIN_HEADS)}"
         )
-    return path, path.name.removesuffix(".gz").rsplit(".", 1)[0]
+    return path
 
 
-def _find_in_folder(folder):
-    subject = folder.resolve().name.removeprefix("m2m_")
-    if not folder.resolve().name.startswith("m2m_") or not subject:
-        raise MeshError(f"{folder} is a folder, but not named m2m_<subject>; give that folder or a mesh file")
-    for suffix in (".msh", ".msh.gz"):
-        path = folder / f"{subject}{suffix}"
-        if path.is_file():
-            return path, subject
-    raise MeshError(
-        f"{folder} has no {subject}.msh: the head model is not finished, or the folder was renamed; "
-        "give the mesh file itself"
-    )
+def _folder_of(path):
+    """The m2m folder whose own mesh a file is, or None."""
+    if not is_subject_folder(path.parent):
+        return None
+    folder = SubjectFolder(path.parent)
+    return folder if path.name in (f"{folder.subject}.msh", f"{folder.subject}.msh.gz") else None
 
 
 def _check_unit(mesh, source, unit):

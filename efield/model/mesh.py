@@ -122,10 +122,7 @@ class TetMesh(FieldsOnlyPickle):
         In the order of their tetrahedra.
         """
         tet, opposite = np.nonzero(self.face_neighbours == -1)
-        faces = self.tets[tet[:, None], _OUTWARD_FACES[opposite]]
-        inverted = self.signed_volumes_mm3[tet] < 0
-        faces[inverted] = faces[inverted][:, ::-1]
-        return read_only(faces)
+        return read_only(outward_faces(self, tet, opposite))
 
     def _per_tet(self, kernel, shape):
         """Values of a kernel, one row per tetrahedron."""
@@ -138,6 +135,21 @@ class TetMesh(FieldsOnlyPickle):
 
 # Opposite each node of a positively oriented tetrahedron, counter-clockwise seen from outside.
 _OUTWARD_FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])
+
+
+def outward_faces(mesh, tets, opposite):
+    """Faces (n, 3) of some tetrahedra, counter-clockwise seen from outside the tetrahedron.
+
+    Parameters
+    ----------
+    mesh : TetMesh
+    tets, opposite : (n,) int arrays
+        Tetrahedra, and for each the node (0 to 3) opposite the face.
+    """
+    faces = mesh.tets[tets[:, None], _OUTWARD_FACES[opposite]]
+    inverted = mesh.signed_volumes_mm3[tets] < 0
+    faces[inverted] = faces[inverted][:, ::-1]
+    return faces
 
 
 _FACES_PER_PART = 2**14  # the faces of a part and its table stay in the second-level cache

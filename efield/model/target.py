@@ -1,27 +1,18 @@
 """The brain region whose field is wanted."""
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 
-from efield.errors import TargetError
+from efield.errors import FrameError, TargetError
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.conductivity import tag_of
+from efield.model.named_targets import DEFAULT_RADIUS_MM, NAMED_TARGETS
 from efield.tissues import TISSUE_NAMES
-
-DEFAULT_RADIUS_MM = 5.0
+from efield.units import point_words
 
 LONGEST_EDGE_MM = 25.0
 """No tetrahedron of a head is longer: one that holds a point has its barycentre this near."""
-
-NAMED_TARGETS = MappingProxyType(
-    {
-        # peak of the normative sgACC anticorrelation, N = 1000: Weigand et al. 2018
-        "dlpfc-left": (-42.0, 44.0, 30.0),
-    }
-)
-"""Registry: name to MNI coordinate (mm); each is a 5 mm ball in grey matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,24 +63,30 @@ class Target:
     def sphere(cls, center_mm, radius_mm=DEFAULT_RADIUS_MM, tissue="grey_matter"):
         """Tetrahedra of `tissue` whose barycentre lies in a ball, subject space (mm)."""
         center, radius, tag = _center(center_mm), _radius(radius_mm), tag_of(tissue)
-        label = f"sphere {_words(center)} r {radius:g} mm"
+        label = f"sphere {point_words(center)} r {radius:g} mm"
         return cls(label, _Sphere(center, radius, tag, label))
 
     @classmethod
-    def mni(cls, point_mm, radius_mm=DEFAULT_RADIUS_MM, tissue="grey_matter"):
-        """The same about an MNI coordinate, projected to the tissue; the shift is reported."""
+    def mni(cls, point_mm, radius_mm=DEFAULT_RADIUS_MM, tissue="grey_matter", *, transform="nonlinear"):
+        """The same about an MNI coordinate, projected to the tissue; the shift is reported.
+
+        `transform` is the kind of an individual head's map: "nonlinear", "12dof" or "6dof".
+        """
         center, radius, tag = _center(point_mm), _radius(radius_mm), tag_of(tissue)
-        label = f"mni {_words(center)} r {radius:g} mm"
-        return cls(label, _MniSphere(center, radius, tag, label))
+        label = f"mni {point_words(center)} r {radius:g} mm"
+        return cls(label, _MniSphere(center, radius, tag, label, transform))
 
     @classmethod
-    def mask(cls, nifti, *, space="subject", threshold=0.5, tissue="grey_matter"):
-        """Tetrahedra of `tissue` whose barycentre lies in a voxel above `threshold`."""
+    def mask(cls, nifti, *, space="subject", threshold=0.5, tissue="grey_matter", transform="nonlinear"):
+        """Tetrahedra of `tissue` whose barycentre lies in a voxel above `threshold`.
+
+        A mask in MNI space is looked up where the `transform` puts the barycentres.
+        """
         if space not in ("subject", "mni"):
             raise TargetError(f"unknown space {space!r}; valid: subject, mni")
         if not np.isfinite(threshold) or threshold < 0:  # outside every mask the value is 0
             raise TargetError(f"a mask's threshold must be at least 0, not {threshold!r}")
-        return cls(f"mask {nifti}", _Mask(nifti, space, float(threshold), tag_of(tissue)))
+        return cls(f"mask {nifti}", _Mask(nifti, space, float(threshold), tag_of(tissue), transform))
 
     @classmethod
     def elements(cls, indices):
@@ -97,12 +94,15 @@ class Target:
         return cls("elements", _Elements(np.unique(np.asarray(indices, dtype=np.int64).ravel())))
 
     @classmethod
-    def named(cls, name):
-        """A target of the registry, such as ``dlpfc-left``."""
+    def named(cls, name, radius_mm=None):
+        """A target of the registry, such as ``dlpfc-left``, with its own radius unless given another."""
         if name not in NAMED_TARGETS:
             raise TargetError(f"unknown target {name!r}; valid: {', '.join(NAMED_TARGETS)}")
-        center = _center(NAMED_TARGETS[name])
-        return cls(name, _MniSphere(center, DEFAULT_RADIUS_MM, tag_of("grey_matter"), name))
+        found = NAMED_TARGETS[name]
+        radius = _radius(found.radius_mm if radius_mm is None else radius_mm)
+        label = name if radius_mm is None else f"{name} r {radius:g} mm"
+        grey = tag_of("grey_matter")
+        return cls(label, _MniSphere(_center(found.point_mm), radius, grey, label, "nonlinear"))
 
     def resolve(self, head):
         """Find the region in a head.
@@ -145,7 +145,7 @@ class _Sphere:
 
     def _why_empty(self, head):
         tissue = TISSUE_NAMES.get(self.tag, f"tag {self.tag}")
-        here = f"no {tissue} tetrahedron within {self.radius:g} mm of {_words(self.center)} mm"
+        here = f"no {tissue} tetrahedron within {self.radius:g} mm of {point_words(self.center)} mm"
         candidates = np.flatnonzero(head.tags == self.tag)
         if len(candidates) == 0:
             return f"{here}: the head has no {tissue} at all"
@@ -153,7 +153,7 @@ class _Sphere:
         inside = "inside" if head.scalp.contains(self.center[None])[0] else "outside"
         return (
             f"{here}, a point {inside} the head; the nearest lies {distance:.1f} mm away at "
-            f"{_words(nearest)}. Check the target's frame (subject space, RAS, mm) or use Target.mni, "
+            f"{point_words(nearest)}. Check the target's frame (subject space, RAS, mm) or use Target.mni, "
             "which projects to the tissue"
         )
 
@@ -164,18 +164,20 @@ class _MniSphere:
     radius: float
     tag: int
     label: str
+    transform: str
 
     def __call__(self, head):
-        if head.space != "mni":
-            raise TargetError(
-                f"target {self.label!r} is in MNI space and head {head.name!r} carries no MNI transform; "
-                "give the target in the subject's own coordinates (Target.sphere)"
+        mni = _mni(head, self.transform, f"target {self.label!r}")
+        center = mni.to_subject.points(self.center)[0]
+        if not head.scalp.contains(center[None])[0]:
+            mapped = (
+                "" if mni.kind == "identity" else f" maps to {point_words(center)} mm ({mni.kind}), which"
             )
-        if not head.scalp.contains(self.center[None])[0]:
             raise TargetError(
-                f"MNI point {_words(self.center)} lies outside the head; check its sign and unit"
+                f"MNI point {point_words(self.center)}{'' if mni.kind == 'identity' else mapped} lies "
+                "outside the head; check its sign and unit"
             )
-        point, moved = _project(head, self.tag, self.center)
+        point, moved = _project(head, self.tag, center)
         return _Sphere(point, self.radius, self.tag, self.label, moved)(head)
 
 
@@ -185,18 +187,16 @@ class _Mask:
     space: str
     threshold: float
     tag: int
+    transform: str
 
     def __call__(self, head):
         from efield.io.nifti import read_volume
 
-        if self.space == "mni" and head.space != "mni":
-            raise TargetError(
-                f"mask {self.nifti} is in MNI space and head {head.name!r} has no MNI transform"
-            )
-        volume = read_volume(self.nifti)
         candidates = np.flatnonzero(head.tags == self.tag)
-        values = volume.nearest(head.mesh.barycentres_mm[candidates])
-        found = candidates[values > self.threshold]
+        places = head.mesh.barycentres_mm[candidates]
+        if self.space == "mni":
+            places = _mni(head, self.transform, f"mask {self.nifti}").to_mni.points(places)
+        found = candidates[read_volume(self.nifti).nearest(places) > self.threshold]
         if len(found) == 0:
             tissue = TISSUE_NAMES.get(self.tag, f"tag {self.tag}")
             raise TargetError(
@@ -204,6 +204,14 @@ class _Mask:
                 "check its frame and threshold"
             )
         return _region(head, found, None, 0.0, f"mask {self.nifti}")
+
+
+def _mni(head, kind, what):
+    """The head's MNI transform, or what needs it said in the error."""
+    try:
+        return head.mni(kind)
+    except FrameError as error:
+        raise TargetError(f"{what} is in MNI space: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,7 +271,3 @@ def _radius(value):
     if not np.isfinite(value) or value <= 0:
         raise TargetError(f"a target's radius must be positive, in mm, not {value!r}")
     return float(value)
-
-
-def _words(point):
-    return "(" + ", ".join(f"{x:.1f}" for x in point) + ")"

@@ -7,8 +7,8 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.patheffects import withStroke
 from matplotlib.tri import Triangulation
 
-from efield.frames import tangent_axes
-from efield.results.words import didt_words, direction_words, objective_words
+from efield.frames import direction_words, tangent_axes
+from efield.results.words import didt_words, objective_words
 
 _INK = "#1a1a1a"
 _ACCENT = "#d1495b"

@@ -67,12 +67,29 @@ class _Record:
         """
         return store.load(cls, directory)
 
-    def export(self, path, format=None):
+    def export(self, path, format=None, **options):
         """Write one file; the format is told by the suffix unless given.
 
-        ``json``; ``csv`` (placements as a table); ``txt`` or ``npy`` (4 x 4 matsimnibs);
-        ``msh`` or ``vtu`` (the field, where the result holds one); ``png`` (the picture of an
-        optimization).
+        ``json``; ``csv`` (placements as a table); ``txt`` or ``npy`` (4 x 4 matsimnibs); ``png`` (the
+        picture of an optimization); ``geo`` (coils for Gmsh). The field, where the result holds one:
+        ``msh``, ``vtu``, ``nii.gz``, ``gii``, ``field-csv``. The best placements for a navigation system:
+        ``localite``, ``brainsight``, ``softaxic``, ``ant``, ``invesalius``, ``navinibs``, ``simnibs``, and
+        what else :func:`efield.save_placements` knows.
+
+        Parameters
+        ----------
+        path : path-like
+        format : str, optional
+        image : path-like, optional
+            NIfTI whose grid a ``nii.gz`` takes; the image navigated on, for a navigation system.
+        surface : path-like, optional
+            GIFTI surface whose vertices a ``gii`` takes.
+        quantity : {"magnE", "E"}, optional
+            Of a ``nii.gz``.
+
+        Returns
+        -------
+        Path
 
         Raises
         ------
@@ -81,7 +98,7 @@ class _Record:
         OutputError
             The file cannot be written.
         """
-        return export(self, path, format)
+        return export(self, path, format, **options)
 
     def _body(self):
         body = {
@@ -121,6 +138,10 @@ class OptimizeResult(_Record):
         Best first.
     check : Check or None
         None where the run was told not to verify.
+    robustness : dict or None
+        What placement noise costs: :class:`efield.search.robust.Robustness`, as plain values.
+    certificate : dict or None
+        :class:`efield.search.certificate.Certificate`, where one was asked for.
     search : dict
         ``n_positions``, ``n_yaw``, ``n_placements``, ``grid_best``, ``refined_gain``, and
         ``center_mm``: the scalp point the search is centred on.
@@ -147,6 +168,8 @@ class OptimizeResult(_Record):
     timings: dict
     provenance: dict
     field: object = field(default=None, repr=False)
+    robustness: dict | None = None
+    certificate: dict | None = None
 
     schema = OPTIMIZE_SCHEMA
 
@@ -157,6 +180,8 @@ class OptimizeResult(_Record):
             "didt": self.didt,
             "target": self.target,
             "check": None if check is None else vars(check),
+            "robustness": self.robustness,
+            "certificate": self.certificate,
             "search": self.search,
             "best": [
                 {**_pose(b.placement, b.info), "value": b.value, "search_value": b.search_value}
@@ -175,6 +200,8 @@ class OptimizeResult(_Record):
             best=tuple(_best_from_json(pose) for pose in body["best"]),
             check=None if check is None else Check(**check),
             search=body["search"],
+            robustness=body.get("robustness"),
+            certificate=body.get("certificate"),
         )
 
 

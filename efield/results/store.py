@@ -10,14 +10,20 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from efield.errors import FormatError, OutputError
 from efield.io.fields import write_field
+from efield.io.gmsh_views import write_coil_geo, write_view_options
+from efield.io.navigation.records import PoseRecord
 from efield.results.outputs import check_output
 from efield.results.tables import write_best, write_candidate_table, write_candidates
+from efield.tissues import TISSUE_TAGS
 
 RESULT = "result.json"
 CANDIDATES = "candidates.npz"
-FILES = (CANDIDATES, "candidates.csv", "best.csv", "field.vtu", "field.msh", "scalp.png", RESULT)
+FIELD_FILES = ("field.vtu", "field.msh", "field.msh.opt", "coil.geo")
+FILES = (CANDIDATES, "candidates.csv", "best.csv", *FIELD_FILES, "scalp.png", RESULT)
 """Every file a result folder can hold, in the order they are put in place."""
 
 
@@ -26,7 +32,8 @@ def save(result, directory):
 
     ``result.json``; for an optimization ``candidates.npz`` (every placement of the grid),
     ``candidates.csv`` (best angle per position), ``best.csv``, ``scalp.png``; where the result
-    holds its field, ``field.vtu`` (ParaView) and ``field.msh`` (Gmsh, SimNIBS).
+    holds its field, ``field.vtu`` (ParaView), ``field.msh`` (Gmsh, SimNIBS), and ``coil.geo`` with
+    ``field.msh.opt``, by which Gmsh shows it on the cortex with the coil.
 
     Returns
     -------
@@ -66,8 +73,17 @@ def _write_all(result, text, folder):
         write_best(result, folder / "best.csv")
         save_scalp_picture(result, folder / "scalp.png")
     if result.field is not None:
-        for name in ("field.vtu", "field.msh"):
-            write_field(folder / name, result.field.head, result.field.E)
+        _write_field(result, folder)
+
+
+def _write_field(result, folder):
+    head = result.field.head
+    for name in ("field.vtu", "field.msh"):
+        write_field(folder / name, head, result.field.E)
+    write_coil_geo(folder / "coil.geo", [PoseRecord(result.placement.matsimnibs, "coil")])
+    brain = np.intersect1d(head.tags, [TISSUE_TAGS["white_matter"], TISSUE_TAGS["grey_matter"]])
+    tags = brain if len(brain) else np.unique(head.tags)
+    write_view_options(folder / "field.msh", tags=tags, fields=("E", "magnE"), merge=("coil.geo",))
 
 
 def load(kind, directory):

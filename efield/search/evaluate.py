@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from efield.adjoint.yaw import N_YAW, YawExpansion, interpolate_yaw
+from efield.adjoint.yaw import N_YAW, interpolate_yaw
 from efield.search.candidates import yaw_rotations
 
 BATCH = 256
@@ -38,13 +38,15 @@ def functionals_at_yaw(field, coil, base_poses, yaw_deg, didt):
     return field.functionals(coil, poses, didt).reshape(len(base_poses), len(yaw_deg), -1)
 
 
-def functionals_over_yaw(field, coil, base_poses, yaw_deg, didt, *, direct=None, progress):
+def functionals_over_yaw(field, coil, expansion, base_poses, yaw_deg, didt, *, direct=None, progress):
     """Target functionals at every position and yaw, by the yaw expansion where it holds.
 
     Parameters
     ----------
     field, coil, base_poses, yaw_deg, didt
         As in :func:`functionals_at_yaw`.
+    expansion : YawExpansion
+        For this coil.
     direct : AdjointCurrents, optional
         Sum these at the expansion's points instead of reading `field` there: minutes, not
         seconds, for a `field` that cannot be trusted. Not used where the expansion errs.
@@ -58,7 +60,6 @@ def functionals_over_yaw(field, coil, base_poses, yaw_deg, didt, *, direct=None,
         Largest difference from the exact path at the positions compared, relative to the
         largest value there. Above `TRUSTED` the values are the exact path's.
     """
-    expansion = YawExpansion.of(coil, field.charges, base_poses)
     picks = np.unique(np.linspace(0, len(base_poses) - 1, N_CHECKED).astype(int))
     checked = np.arange(-180.0, 180.0, CHECK_YAW_DEG)
     exact = functionals_at_yaw(field, coil, base_poses[picks], checked, didt)

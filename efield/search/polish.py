@@ -1,6 +1,8 @@
 """Continuous refinement of a placement: position on the scalp and yaw, with exact gradients."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize
@@ -12,6 +14,15 @@ from efield.units import MM
 
 ANGLE_SCALE_MM = 20.0
 """Millimetres that weigh as much as one radian of yaw, so the optimizer sees even slopes."""
+
+SIMPLEX = 0.35
+"""First step of the search without derivatives, as a share of the largest move."""
+
+MAX_PROBES = 120
+"""Values that the search without derivatives may look at."""
+
+LEEWAY = 1e-4
+"""Share of a limit that the polish stays away from it, so that its last steps are within."""
 
 BEYOND = 3.0
 """What the minimiser sees where there is no value; it starts from -1, or 1 for a negative one."""
@@ -86,11 +97,14 @@ def _rotation_rate(rotation, inward, change, yaw):
 def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, allowed):
     """Maximise the search value from one grid placement.
 
+    With exact gradients where the objective has them (where a limit binds, by sequential quadratic
+    programming), by values alone (Nelder and Mead's simplex) where it has none.
+
     Parameters
     ----------
-    field : SplineField
+    field : SplineField or JointField
     coil : Coil
-    objective : Objective
+    objective : Objective, ModeObjective or GuardedObjective
     chart : ScalpChart
     yaw : float
         Start, radians.
@@ -105,28 +119,74 @@ def polish(field, coil, objective, chart, yaw, *, didt, reach_mm, yaw_reach, all
     pose : (4, 4) array or None
         None where no placement on the way is allowed.
     value : float
-        Search value, V/m; -inf without a pose.
+        Search value; -inf without a pose.
     """
-    best = [None, -np.inf]
-
-    def descend(x):
-        angle = x[2] / ANGLE_SCALE_MM
-        try:
-            pose, point, derivative = chart.pose(x[0], x[1], angle)
-            functionals, slopes = (a[0] for a in field.gradients(coil, pose[None], didt))
-        except SearchError:  # beyond the scalp or the prepared field: the line search steps back
-            return BEYOND, np.zeros(3)
-        value = float(objective.of_functionals(functionals))
-        if value > best[1] and allowed(pose, point):
-            best[:] = [pose, value]
-        gradient = objective.slope(functionals) @ slopes @ derivative
-        gradient[2] /= ANGLE_SCALE_MM
-        return -value / scale, -gradient / scale
-
+    seen = _Seen(objective, allowed)
+    at = partial(_coefficients, chart, field, coil, didt)
     start = np.array([0.0, 0.0, yaw * ANGLE_SCALE_MM])
     span = np.array([reach_mm, reach_mm, yaw_reach * ANGLE_SCALE_MM])
-    scale = 1.0
-    scale = max(abs(descend(start)[0]), 1e-300)
     bounds = list(zip(start - span, start + span, strict=True))
-    minimize(descend, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
-    return best[0], best[1]
+    try:
+        scale = max(abs(float(objective.of_functionals(at(start)[2]))), 1e-300)
+    except SearchError:  # the start itself lies beyond the scalp or the prepared field
+        return None, -np.inf
+
+    def probe(x):
+        try:
+            return -seen.value(*at(x)) / scale
+        except SearchError:  # beyond the scalp or the prepared field: the line search steps back
+            return BEYOND
+
+    def descend(x):
+        try:
+            pose, point, functionals, slopes = at(x, gradients=True)
+        except SearchError:
+            return BEYOND, np.zeros(3)
+        return -seen.value(pose, point, functionals) / scale, -objective.slope(functionals) @ slopes / scale
+
+    if not objective.smooth:
+        simplex = start + np.concatenate([np.zeros((1, 3)), np.diag(SIMPLEX * span)])
+        options = {"initial_simplex": simplex, "maxfev": MAX_PROBES, "xatol": 0.02, "fatol": 1e-5}
+        minimize(probe, start, method="Nelder-Mead", bounds=bounds, options=options)
+        return seen.pose, seen.best
+    top = minimize(descend, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    if objective.limited and objective.room(at(top.x)[2]).min() < 0:
+
+        def room(x):
+            return objective.room(at(x)[2]) - LEEWAY
+
+        def room_slope(x):
+            _, _, functionals, slopes = at(x, gradients=True)
+            return objective.room_slope(functionals) @ slopes
+
+        limits = {"type": "ineq", "fun": room, "jac": room_slope}
+        with suppress(SearchError):  # limits cannot step back; what was seen until then counts
+            minimize(descend, start, jac=True, method="SLSQP", bounds=bounds, constraints=limits, tol=1e-9)
+    return seen.pose, seen.best
+
+
+def _coefficients(chart, field, coil, didt, x, *, gradients=False):
+    """Pose, scalp point and functionals at scaled coordinates, and their derivative (k, 3) if asked."""
+    pose, point, derivative = chart.pose(x[0], x[1], x[2] / ANGLE_SCALE_MM)
+    if not gradients:
+        return pose, point, field.functionals(coil, pose[None], didt)[0]
+    functionals, slopes = (a[0] for a in field.gradients(coil, pose[None], didt))
+    return pose, point, functionals, slopes @ derivative / [1.0, 1.0, ANGLE_SCALE_MM]
+
+
+class _Seen:
+    """The best allowed placement of those looked at."""
+
+    def __init__(self, objective, allowed):
+        self._objective, self._allowed = objective, allowed
+        self.pose, self.best = None, -np.inf
+
+    def value(self, pose, point, functionals):
+        """Search value; the placement is kept where none before was better and all limits hold."""
+        objective = self._objective
+        value = float(objective.of_functionals(functionals))
+        if objective.limited and objective.room(functionals).min() < 0:
+            return value if objective.smooth else -np.inf
+        if value > self.best and self._allowed(pose, point):
+            self.pose, self.best = pose, value
+        return value

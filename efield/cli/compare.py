@@ -1,0 +1,132 @@
+"""``efield compare``: every way of finding the target, in one table."""
+
+import click
+
+from efield.cli.options import (
+    DEFAULT_HEAD,
+    DEFAULT_TARGET,
+    Vector,
+    check_outputs,
+    coil_option,
+    didt_option,
+    head_options,
+    load_head_from_options,
+    log_to_stderr,
+    output_options,
+    radius_option,
+    write_outputs,
+)
+
+EPILOG = """
+\b
+Examples:
+  efield compare
+  efield compare m2m_ernie --out comparison
+  efield compare m2m_ernie --methods beam-f3,5.5cm,optimised --hotspot -45,-12,92
+  efield compare m2m_ernie --methods map-peak,optimised --map sgacc.nii.gz --map-mask dlpfc.nii.gz --lowest
+  efield compare head.msh --target -38,52,41 --landmarks fiducials.csv
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Compare ways of finding the target, in field and in certainty.")
+@click.argument("head", default=DEFAULT_HEAD, metavar="[HEAD]")
+@coil_option
+@click.option(
+    "--target",
+    metavar="T",
+    default=DEFAULT_TARGET,
+    show_default=True,
+    help="A name, x,y,z (mm, subject space), mni:x,y,z, a NIfTI mask, or mni: and a mask.",
+)
+@radius_option
+@click.option("--methods", metavar="A,B,C", help="Methods to compare; --methods list names them. [all]")
+@click.option("--landmarks", metavar="CSV", help="EEG positions with Nz, Iz, LPA, RPA, in subject space.")
+@click.option(
+    "--hotspot", type=Vector(), help="Motor hotspot on the scalp, subject space. [over M1's hand area]"
+)
+@click.option("--map", "map_file", metavar="NIFTI", help="Map whose peak map-peak looks for; mni: before it.")
+@click.option("--map-mask", metavar="NIFTI", help="Where to look in the map, in the same space.")
+@click.option("--lowest", is_flag=True, help="Look for the map's lowest value, as of an anticorrelation.")
+@didt_option
+@click.option("--distance", type=float, metavar="MM", default=4.0, show_default=True, help="Coil to scalp.")
+@head_options
+@output_options
+def compare(
+    head,
+    coil,
+    target,
+    radius,
+    methods,
+    landmarks,
+    hotspot,
+    map_file,
+    map_mask,
+    lowest,
+    didt,
+    distance,
+    unit,
+    conductivity,
+    out,
+    json_file,
+    quiet,
+    verbose,
+):
+    """Find the target by every method and compare the placements.
+
+    HEAD is a built-in head (mni152, mni152-small), a mesh file, or an m2m_<subject> folder. A method that
+    cannot be applied is named with its reason; the others are compared.
+    """
+    if methods == "list":
+        click.echo(_list_of_methods())
+        return
+    if map_file is None and (map_mask is not None or lowest):
+        raise click.UsageError("--map-mask and --lowest need --map")
+    check_outputs(out, json_file)
+    if verbose:
+        log_to_stderr()
+    from efield.cli.progress import stage_progress
+    from efield.cli.target import parse_target
+    from efield.scalp.fiducials import read_fiducials
+    from efield.targeting.compare import compare_targeting
+
+    with stage_progress(quiet) as progress:
+        result = compare_targeting(
+            load_head_from_options(head, unit, conductivity),
+            coil,
+            parse_target(target, radius),
+            None if methods is None else [name.strip() for name in methods.split(",")],
+            fiducials=None if landmarks is None else read_fiducials(landmarks),
+            hotspot_mm=hotspot,
+            peak_map=_peak_map(map_file, map_mask, lowest),
+            distance_mm=distance,
+            didt=didt,
+            progress=progress,
+        )
+    write_outputs(result, out, json_file)
+    if not quiet and json_file != "-":
+        click.echo(_summary(result, out))
+
+
+def _peak_map(map_file, mask, lowest):
+    from efield.targeting.case import PeakMap
+
+    if map_file is None:
+        return None
+    space = "mni" if map_file.startswith("mni:") else "subject"
+    return PeakMap(map_file.removeprefix("mni:"), mask, space, lowest)
+
+
+def _list_of_methods():
+    from efield.targeting import METHODS
+
+    return "\n".join(f"{name:<24}{method.summary}" for name, method in METHODS.items())
+
+
+def _summary(result, out):
+    warnings = [f"{w.code}: {w.message}" for w in result.warnings]
+    footer = (
+        f"Written to {out}"
+        if out
+        else "Add --out DIR to keep the table (CSV, JSON, Markdown) and the picture."
+    )
+    return "\n".join([result.to_markdown(), *warnings, footer])

@@ -1,0 +1,135 @@
+"""Which tetrahedron holds a point: for images and surfaces that show a field.
+
+The rule is the field's own: its value is constant in a tetrahedron, so a point has the value of the
+tetrahedron that holds it. A point on a face takes the tetrahedron that comes first in the mesh.
+"""
+
+import numpy as np
+
+ON_FACE = 1e-9
+"""Barycentric coordinate down to which a point counts as inside."""
+
+PAIRS = 1 << 19
+"""Points times tetrahedra looked at in one go."""
+
+CELL_EDGES = 2.0
+"""Edge of the cells that points are looked up in, in mean sizes of a tetrahedron's box."""
+
+
+def tets_at_voxels(nodes_mm, tets, affine, shape):
+    """The tetrahedron that holds each voxel centre of an image.
+
+    Parameters
+    ----------
+    nodes_mm : (n_nodes, 3) array
+    tets : (n_tets, 4) int array
+    affine : (4, 4) array
+        Voxel indices to mm.
+    shape : (nx, ny, nz)
+
+    Returns
+    -------
+    shape int array
+        -1 where no tetrahedron holds the centre.
+    """
+    to_voxel = np.linalg.inv(affine)
+    corners = (nodes_mm @ to_voxel[:3, :3].T + to_voxel[:3, 3])[tets]
+    low = np.maximum(np.ceil(corners.min(axis=1) - ON_FACE), 0).astype(np.int64)
+    high = np.minimum(np.floor(corners.max(axis=1) + ON_FACE), np.array(shape) - 1).astype(np.int64)
+    found = np.full(int(np.prod(shape)), len(tets), np.int64)
+    for part, row, voxel in _boxes(low, high):
+        inside = _inside(corners[part], row, voxel)
+        flat = np.ravel_multi_index(tuple(voxel[inside].T), shape)
+        np.minimum.at(found, flat, part[row[inside]])
+    return np.where(found < len(tets), found, -1).reshape(shape)
+
+
+def tets_at_points(nodes_mm, tets, points_mm):
+    """The tetrahedron that holds each point; -1 where none does.
+
+    Parameters
+    ----------
+    nodes_mm : (n_nodes, 3) array
+    tets : (n_tets, 4) int array
+    points_mm : (n, 3) array
+
+    Returns
+    -------
+    (n,) int array
+    """
+    points = np.asarray(points_mm, dtype=np.float64)
+    corners = nodes_mm[tets]
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    near = ((high >= points.min(axis=0) - ON_FACE) & (low <= points.max(axis=0) + ON_FACE)).all(axis=1)
+    wanted = np.flatnonzero(near)
+    found = np.full(len(points), len(tets), np.int64)
+    if not len(wanted):
+        return np.full(len(points), -1)
+    size = CELL_EDGES * float(np.mean(high[wanted] - low[wanted]))
+    origin = points.min(axis=0)
+    cells, starts, order = _cells(points, origin, size)
+    first = np.floor((low[wanted] - ON_FACE - origin) / size).astype(np.int64)
+    last = np.floor((high[wanted] + ON_FACE - origin) / size).astype(np.int64)
+    first, last = np.maximum(first, 0), np.minimum(last, cells - 1)
+    for part, row, cell in _boxes(first, last):
+        flat = np.ravel_multi_index(tuple(cell.T), tuple(cells))
+        begin, count = starts[flat], starts[flat + 1] - starts[flat]
+        owner = wanted[part]
+        for some in _parts(count):
+            pair = np.repeat(some, count[some])
+            point = order[begin[pair] + _ranks(count[some])]
+            inside = _inside(corners[owner], row[pair], points[point])
+            np.minimum.at(found, point[inside], owner[row[pair[inside]]])
+    return np.where(found < len(tets), found, -1)
+
+
+def _cells(points, origin, size):
+    """Points sorted into cubic cells: number of cells, row pointers, order."""
+    index = np.floor((points - origin) / size).astype(np.int64)
+    cells = index.max(axis=0) + 1
+    flat = np.ravel_multi_index(tuple(index.T), tuple(cells))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=int(cells.prod())))])
+    return cells, starts, np.argsort(flat, kind="stable")
+
+
+def _boxes(low, high):
+    """Every integer point of boxes [low, high], in portions.
+
+    Yields the indices of some boxes, and for each of their points its box among these and itself.
+    """
+    size = np.maximum(high - low + 1, 0)
+    count = size.prod(axis=1)
+    for part in _parts(count):
+        row = np.repeat(np.arange(len(part)), count[part])
+        sizes = size[part][row]
+        rank, z = np.divmod(_ranks(count[part]), sizes[:, 2])
+        x, y = np.divmod(rank, sizes[:, 1])
+        yield part, row, low[part][row] + np.stack([x, y, z], axis=1)
+
+
+def _parts(count):
+    """Indices with a count above 0, in portions of at most `PAIRS` together (or of one)."""
+    some = np.flatnonzero(count)
+    portion = np.cumsum(count[some]) // PAIRS
+    return np.split(some, np.flatnonzero(np.diff(portion)) + 1) if len(some) else []
+
+
+def _ranks(count):
+    """0 ... count[0] - 1, 0 ... count[1] - 1, ..."""
+    ends = np.cumsum(count)
+    return np.arange(ends[-1]) - np.repeat(ends - count, count)
+
+
+def _inside(corners, row, points):
+    """Whether each point lies in the tetrahedron `row` of `corners`, (n, 4, 3), beside it."""
+    edges = corners[:, 1:] - corners[:, :1]
+    solid = np.abs(np.linalg.det(edges)) > 0
+    edges[~solid] = np.eye(3)  # a flat tetrahedron holds nothing
+    # Rows of the inverse's transpose: the weight of a corner is one product with the offset.
+    toward = np.linalg.inv(edges).transpose(0, 2, 1)
+    offset = points - corners[row, 0]
+    inside, rest = solid[row], 1.0 + ON_FACE
+    for k in range(3):
+        weight = np.einsum("ni,ni->n", offset, toward[row, k])
+        inside, rest = inside & (weight >= -ON_FACE), rest - weight
+    return inside & (rest >= 0)

@@ -1,0 +1,183 @@
+"""The result of a run, and its warnings."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from efield.metrics import field_metrics
+from efield.model.coverage import coverage_gap
+from efield.results.parts import Candidates, ObjectiveValue, ResultWarning
+from efield.results.provenance import provenance
+from efield.results.result import OptimizeResult
+from efield.search.constraints import clearance_mm
+from efield.search.evaluate import TRUSTED
+from efield.search.run import EXTERIOR_TRUSTED
+
+SMALL_TARGET_MM = 10.5
+"""Targets whose elements lie this near to their common centre count as up to 10 mm in radius."""
+
+OPERATOR_WARN_ABOVE = {"small": 5e-3, "large": 1e-2}
+"""Error of the target operator that calls for a warning, for targets up to 10 mm and beyond."""
+
+
+def make_result(run, found, best, n_best, field, check, spread, certificate):
+    """Gather what one run found into an :class:`OptimizeResult`.
+
+    Parameters
+    ----------
+    run : Run
+    found : Found
+    best : tuple of BestPlacement
+        All that were judged; the first `n_best` are kept.
+    n_best : int
+    field : Field
+        At the optimum.
+    check : Check or None
+    spread : Robustness
+    certificate : Certificate or None
+    """
+    top = best[0]
+    grid_best = float(found.values.max())
+    return OptimizeResult(
+        placement=top.placement,
+        placement_info=top.info,
+        objective=ObjectiveValue(_name(run), top.value, run.goal.unit),
+        didt=run.didt,
+        target=run.region.summary(),
+        metrics=field_metrics(
+            run.head,
+            field.magnitude,
+            run.region.elements,
+            scalp_mm=top.info["scalp_mm"],
+            tilt_deg=0.0,
+            clearance_mm=clearance_mm(run.head.scalp, run.coil, top.placement.matsimnibs),
+        ),
+        candidates=Candidates(
+            scalp_mm=found.grid.points_mm,
+            normals=found.grid.normals,
+            yaw_deg=found.yaw_deg,
+            values=np.where(found.feasible, found.values, np.nan),
+            feasible=found.feasible,
+        ),
+        best=best[:n_best],
+        check=check,
+        search={
+            "n_positions": len(found.grid.points_mm),
+            "n_yaw": len(found.yaw_deg),
+            "n_placements": int(found.feasible.sum()),
+            "radius_mm": found.grid.radius_mm,
+            "spacing_mm": found.grid.spacing_mm,
+            "center_mm": found.grid.center_mm.tolist(),
+            "grid_best": grid_best,
+            "refined_gain": max(b.search_value for b in best[:n_best]) / grid_best - 1.0,
+            "polished": _polish_words(run, found),
+            "exterior_error": found.model.error,
+            "exterior_error_height_mm": found.model.error_height_mm,
+            "yaw_error": found.yaw_error,
+            **_operator_facts(found.operator),
+            "avoid": _off_target_facts(run, top),
+        },
+        robustness=spread.as_dict(),
+        certificate=None if certificate is None else certificate.as_dict(),
+        warnings=tuple(_warnings(run, found, top, check)),
+        timings=run.clock.total(),
+        provenance=provenance(
+            run.head,
+            run.coil,
+            target=run.region.name,
+            search=asdict(run.search),
+            constraints=asdict(run.constraints),
+            objective=_name(run),
+            adjoint_residual=run.currents.residual.max(),
+            forward_residual=field.residual,
+        ),
+        field=field,
+    )
+
+
+def _name(run):
+    """Name of what is maximised."""
+    off = [f" - {a.weight:g} x {a.name} in {a.region.name}" for a in run.avoided if a.weight > 0]
+    return "".join([run.goal.name, *off])
+
+
+def _off_target_facts(run, best):
+    """The regions to avoid, with what is measured there at the optimum; empty without any."""
+    values = best.info.get("off_target", [])
+    return [{**a.summary(), "value": v} for a, v in zip(run.avoided, values, strict=True)]
+
+
+def _polish_words(run, found):
+    if not run.search.refine:
+        return "not polished"
+    return "with exact gradients" if found.goal.smooth else "without derivatives"
+
+
+def _operator_facts(operator):
+    """Size and error of the target operator; all null where the mean field decides the objective."""
+    return {
+        "operator_error": None if operator is None else operator.error,
+        "operator_modes": None if operator is None else operator.field.n_functionals,
+        "operator_snapshots": None if operator is None else operator.n_snapshots,
+        "operator_unseen": None if operator is None else operator.n_unseen,
+    }
+
+
+def _warnings(run, found, best, check):
+    if gap := coverage_gap(run.head, run.coil, best.placement):
+        yield ResultWarning("coil_coverage", gap)
+    if found.on_edge:
+        yield _edge_warning(found.grid)
+    if run.region.moved_mm > 0:
+        yield ResultWarning(
+            "target_moved",
+            f"the target's centre was moved {run.region.moved_mm:.1f} mm to reach its tissue",
+        )
+    if found.model.error > EXTERIOR_TRUSTED:
+        yield ResultWarning(
+            "exterior_error",
+            f"the exterior field model errs by {found.model.error:.1e} (rms) at "
+            f"{found.model.error_height_mm:.1f} mm above the scalp; the reported values are forward "
+            f"solutions, the grid's {found.grid_source}",
+        )
+    if found.yaw_error > TRUSTED:
+        yield ResultWarning(
+            "exact_path",
+            f"the yaw expansion errs by {found.yaw_error:.1e} of the largest value for this coil; "
+            "every dipole was summed at every placement instead",
+        )
+    if not run.keeps(best.info.get("off_target", [])):
+        yield ResultWarning(
+            "avoid_limit",
+            f"by the forward solution the optimum breaks a limit: {best.info['off_target']} V/m; "
+            "no placement found keeps it, see search.avoid",
+        )
+    if found.operator is not None:
+        yield from _operator_warning(run, found.operator)
+    if check is not None and abs(check.relative_difference) > check.warn_above:
+        yield ResultWarning(
+            "check",
+            f"forward and reciprocity values differ by {check.relative_difference:.1e}; "
+            "look at the mesh with `efield head check`",
+        )
+
+
+def _operator_warning(run, operator):
+    centres = run.head.mesh.barycentres_mm[run.region.elements]
+    centre = run.volumes @ centres / run.volumes.sum()
+    reach = np.linalg.norm(centres - centre, axis=1).max()
+    limit = OPERATOR_WARN_ABOVE["small" if reach <= SMALL_TARGET_MM else "large"]
+    if operator.error > limit:
+        yield ResultWarning(
+            "operator_error",
+            f"the search values of {run.goal.name} err by up to {operator.error:.1e} (wanted {limit:g}); "
+            "the reported values are forward solutions, but a better placement may have been passed over",
+        )
+
+
+def _edge_warning(grid):
+    return ResultWarning(
+        "edge_of_search",
+        f"the optimum lies on the edge of the search region ({grid.radius_mm:g} mm, extended once); "
+        "enlarge the search radius, or check the target",
+    )

@@ -1,0 +1,378 @@
+"""The stages of one optimization: grid, exact search, polish, forward judgement."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from efield.adjoint.current import adjoint_currents
+from efield.adjoint.exterior import FitLayout
+from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
+from efield.adjoint.yaw import YawExpansion
+from efield.errors import SearchError
+from efield.fem.source import dipoles_in_head
+from efield.forward import check_didt, solve_potentials
+from efield.frames import yaw_to_midline
+from efield.model.coils import load_coil
+from efield.model.heads import load_head
+from efield.model.placement import Placement, describe_placement
+from efield.model.target import as_target
+from efield.results.parts import BestPlacement, Check
+from efield.search.candidates import ScalpGrid, scalp_grid
+from efield.search.constraints import CONTACT_MM, clearance_mm, feasible_grid
+from efield.search.evaluate import TRUSTED, functionals_over_yaw
+from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, ranked, turned
+from efield.search.operator import build_operator, every_nth, grid_values, relative_errors
+from efield.search.polish import ScalpChart, polish
+from efield.solve.prepared import BLOCK, PreparedHead, prepare
+from efield.units import to_mm
+
+CHECK_WARN_ABOVE = 1e-3
+"""Relative difference of forward and reciprocity that calls for a warning."""
+
+EXTERIOR_TRUSTED = 5e-4
+"""Relative error of the exterior model at held-out points above which the grid is summed directly."""
+
+EXTENSION = 1.5
+"""Factor on the search radius when the optimum lies on its edge; applied once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Outcome of one grid search.
+
+    Attributes
+    ----------
+    grid : ScalpGrid
+    poses : (n, 4, 4) array
+        At yaw 0.
+    yaw_deg : (n_yaw,) array
+    functionals : (n, n_yaw, k) array
+        Of the mean field.
+    values : (n, n_yaw) array
+        Search value; -inf where not feasible.
+    feasible : (n, n_yaw) bool array
+    field : SplineField or JointField
+    goal : Objective or ModeObjective
+        What `field`'s functionals are worth.
+    exterior : Exterior
+    model : HarmonicField
+        Exterior model of the mean field.
+    yaw_error : float
+    operator : TargetOperator or None
+        Where the objective needs the element fields.
+    off_target : (n, n_yaw, n_avoided) array or None
+        What is measured in the regions to avoid.
+    """
+
+    grid: ScalpGrid
+    poses: np.ndarray
+    yaw_deg: np.ndarray
+    functionals: np.ndarray
+    values: np.ndarray
+    feasible: np.ndarray
+    field: object
+    goal: object
+    exterior: object
+    model: object
+    yaw_error: float
+    operator: object = None
+    off_target: np.ndarray | None = None
+
+    @property
+    def on_edge(self):
+        """Whether the best placement lies on the edge of the search region."""
+        return self.grid.near_edge(self.grid.points_mm[self.values.max(axis=1).argmax()])
+
+    @property
+    def grid_source(self):
+        """What the grid's values come from where the exterior model is not trusted, in words."""
+        if self.yaw_error <= TRUSTED and self.operator is None:
+            return "were summed directly; only the polish used the model"
+        if self.yaw_error <= TRUSTED:
+            return "carry its error beside the mean field, which was summed directly"
+        return "carry the model's error: this coil has no yaw expansion to sum directly"
+
+
+@dataclass(frozen=True, eq=False)
+class Exterior:
+    """Exterior models and splines over one grid, for any functionals.
+
+    Attributes
+    ----------
+    coil : Coil
+    layout : FitLayout
+    extent : CoilExtent
+    poses : (n, 4, 4) array
+    spacing_mm : float
+    """
+
+    coil: object
+    layout: FitLayout
+    extent: CoilExtent
+    poses: np.ndarray
+    spacing_mm: float
+
+    @classmethod
+    def over(cls, run, grid, poses):
+        """For the coil of a run at the poses of a grid."""
+        extent, distance = CoilExtent.of(run.coil), run.constraints.distance_mm
+        height = distance - to_mm(extent.high)
+        layout = FitLayout.over(run.head.scalp, grid.center_mm, grid.radius_mm, check_height_mm=height)
+        return cls(run.coil, layout, extent, poses, SPACING_MM[closeness(extent, distance)])
+
+    @cached_property
+    def expansion(self):
+        """The coil's :class:`YawExpansion` for the fields of these charges."""
+        return YawExpansion.of(self.coil, self.layout.charges, self.poses)
+
+    def of(self, currents):
+        """Harmonic model of some currents and its spline."""
+        model = self.layout.fit(currents)
+        centres, axes = self.poses[:, :3, 3], self.poses[:, :3, 2]
+        return model, SplineField.over(model, self.extent, centres, axes, spacing_mm=self.spacing_mm)
+
+
+class Run:
+    """What the stages of one optimization share."""
+
+    def __init__(self, prepared, coil, region, goal, search, constraints, didt, clock, avoided=()):
+        self.prepared, self.head, self.coil, self.region = prepared, prepared.head, coil, region
+        self.goal, self.search, self.constraints, self.didt = goal, search, constraints, didt
+        self.clock, self.avoided = clock, avoided
+        self.volumes = region.volumes_mm3 * 1e-9
+        with clock.stage("adjoint"):
+            self.currents = adjoint_currents(prepared, region.elements, goal.weights(self.volumes))
+
+    def explore(self):
+        """Search the grid, once more with a larger radius where the optimum lies on its edge."""
+        found = self.search_grid(self.search.radius_mm)
+        if not found.on_edge:
+            found = self.on_elements(found)
+        if found.on_edge:
+            found = self.on_elements(self.search_grid(EXTENSION * self.search.radius_mm))
+        return found
+
+    def search_grid(self, radius_mm):
+        """Evaluate the mean field's functionals at every placement of a region."""
+        limits = self.constraints
+        center = self.search.center_mm or self.region.center_mm
+        grid = scalp_grid(self.head.scalp, center, radius_mm, self.search.spacing_mm)
+        poses, yaw_deg = grid.base_poses(limits.distance_mm), self.search.yaw_deg
+        with self.clock.stage("exterior"):
+            exterior = Exterior.over(self, grid, poses)
+            model, field = exterior.of(self.currents)
+        with self.clock.stage("search"):
+            feasible = feasible_grid(self.head, self.coil, poses, yaw_deg, limits)
+            if not feasible.any():
+                raise SearchError(
+                    f"none of {feasible.size} placements keeps {limits.min_clearance_mm:g} mm off the scalp "
+                    f"and within yaw_range_deg={limits.yaw_range_deg}; relax the constraints or raise "
+                    f"distance_mm={limits.distance_mm:g}"
+                )
+            functionals, yaw_error = functionals_over_yaw(
+                field,
+                self.coil,
+                exterior.expansion,
+                poses,
+                yaw_deg,
+                self.didt,
+                direct=None if model.error <= EXTERIOR_TRUSTED else self.currents,
+                progress=lambda fraction: self.clock.report("search", fraction),
+            )
+        return Found(
+            grid=grid,
+            poses=poses,
+            yaw_deg=yaw_deg,
+            functionals=functionals,
+            values=np.where(feasible, self.goal.of_functionals(functionals), -np.inf),
+            feasible=feasible,
+            field=field,
+            goal=self.goal,
+            exterior=exterior,
+            model=model,
+            yaw_error=yaw_error,
+        )
+
+    def on_elements(self, found):
+        """The grid valued by an objective of the element fields; unchanged where none is needed."""
+        if self.goal.exact and not self.avoided:
+            return found
+        with self.clock.stage("modes"):
+            operator = build_operator(self, found)
+            measures = [self.goal.measure, *(a.measure for a in self.avoided)]
+            coarsest = max(m.yaw_step_deg for m in measures if m is not None)
+            every = every_nth(len(found.yaw_deg), coarsest)
+            found = replace(
+                found,
+                yaw_deg=found.yaw_deg[every],
+                functionals=found.functionals[:, every],
+                feasible=found.feasible[:, every],
+                field=operator.field,
+                goal=operator.goal,
+                operator=operator,
+            )
+            grid = grid_values(self, found)
+            found = replace(found, yaw_error=max(found.yaw_error, grid.yaw_error), off_target=grid.off_target)
+            return self._within_limits(found, grid.values)
+
+    def _within_limits(self, found, values):
+        feasible = found.feasible
+        if self.avoided:
+            feasible = feasible & np.all(~(found.off_target > found.goal.limits), axis=-1)
+        if not feasible.any():
+            lowest = np.nanmin(found.off_target, axis=(0, 1))
+            wanted = ", ".join(
+                f"{a.name} in {a.region.name} at most {a.limit:g} V/m (the lowest alone is {low:.4g})"
+                for a, low in zip(self.avoided, lowest, strict=True)
+                if a.limit is not None
+            )
+            raise SearchError(
+                f"none of {np.count_nonzero(found.feasible)} placements keeps {wanted}; raise the limit, "
+                "lower didt, or widen the search"
+            )
+        return replace(found, feasible=feasible, values=np.where(feasible, values, -np.inf))
+
+    def grid_placements(self, found, count):
+        """(pose, search value) of the best distinct grid placements."""
+        picks = distinct_maxima(found, count)
+        return [(turned(found.poses[i], found.yaw_deg[j]), found.values[i, j]) for i, j in picks]
+
+    def refine(self, found, count):
+        """(pose, search value) of the best distinct placements, polished."""
+        polished = []
+        picks = distinct_maxima(found, count)
+        for done, (i, j) in enumerate(picks):
+            start = (turned(found.poses[i], found.yaw_deg[j]), found.values[i, j])
+            if is_local_maximum(found, i, j):
+                polished.append(self.polished(found, i, j, start))
+            else:
+                polished.append(start)
+            self.clock.report("refine", (done + 1) / len(picks))
+        return distinct(polished)
+
+    def polished(self, found, i, j, start):
+        """(pose, search value) of one grid placement polished; `start` where that gains nothing."""
+        step = 360.0 / len(found.yaw_deg)
+        pose, value = polish(
+            found.field,
+            self.coil,
+            found.goal,
+            ScalpChart.at(self.head.scalp, found.grid.points_mm[i], self.constraints.distance_mm),
+            np.radians(found.yaw_deg[j]),
+            didt=self.didt,
+            reach_mm=2 * self.search.spacing_mm,
+            yaw_reach=np.radians(max(10.0, 2 * step)),
+            allowed=lambda pose, point: self.allowed(found.grid, pose, point),
+        )
+        return start if value < start[1] else (pose, value)
+
+    def allowed(self, grid, pose, point):
+        """Whether a pose over a scalp point lies in the region and keeps the constraints."""
+        inside = np.linalg.norm(point - grid.center_mm) <= grid.radius_mm
+        if not inside or not self.constraints.allows_yaw(yaw_to_midline(pose)):
+            return False
+        least = self.constraints.min_clearance_mm - CONTACT_MM
+        return clearance_mm(self.head.scalp, self.coil, pose) >= least
+
+    def judge(self, chosen, *, in_order=False):
+        """The chosen placements, best first by the objective itself, and the winner's field.
+
+        Those that break a limit by the forward solution come last. With `in_order` they stay
+        as chosen: a measure under noise decided already.
+        """
+        placements = [Placement(pose) for pose, _ in chosen]
+        values, off_target, batches = [], [], []
+        for start in range(0, len(placements), BLOCK):
+            batch = solve_potentials(self.prepared, self.coil, placements[start : start + BLOCK], self.didt)
+            for k in batch.columns:
+                value, off = self.values_of(batch, k)
+                values.append(value)
+                off_target.append(off)
+            batches += [(batch, k) for k in batch.columns]
+            self.clock.report("check", len(values) / len(placements))
+        kept = [self.keeps(off) for off in off_target]
+        order = range(len(values)) if in_order else ranked(values, placements)
+        order = sorted(order, key=lambda i: not kept[i])
+        best = [
+            BestPlacement(
+                placement=placements[i],
+                info=describe_placement(self.head, placements[i]) | self._off_target_info(off_target[i]),
+                value=values[i],
+                search_value=float(chosen[i][1]),
+            )
+            for i in order
+        ]
+        batch, k = batches[order[0]]
+        return tuple(best), batch.field(k, placements[order[0]])
+
+    def values_of(self, batch, k):
+        """What is maximised at a solved placement, and the list of off-target values."""
+        off = [a.value(batch.on_elements(k, a.region.elements)) for a in self.avoided]
+        value = self.value_of(batch.on_elements(k, self.region.elements))
+        return value - sum(a.weight * v for a, v in zip(self.avoided, off, strict=True)), off
+
+    def keeps(self, off_target):
+        """Whether off-target values are within their limits."""
+        return all(a.keeps(value) for a, value in zip(self.avoided, off_target, strict=True))
+
+    def _off_target_info(self, off_target):
+        return {"off_target": off_target} if self.avoided else {}
+
+    def value_of(self, e_field):
+        """The objective of E on the target's elements."""
+        return self.goal.of_field(e_field, self.volumes)
+
+    def check(self, field):
+        """Forward functionals against reciprocity by direct summation."""
+        positions, moments = dipoles_in_head(self.coil, field.placement)
+        reciprocal = self.currents.coil_functionals(positions, moments * self.didt)
+        e_field = field.E[self.region.elements]
+        forward = self.goal.functionals(e_field, self.volumes)
+        difference = float(np.linalg.norm(forward - reciprocal) / np.linalg.norm(forward))
+        return Check(
+            forward_value=self.value_of(e_field), relative_difference=difference, warn_above=CHECK_WARN_ABOVE
+        )
+
+
+def start_run(
+    head, coil, target, goal, *, search, constraints, didt, clock, element_order=1, avoided=lambda *_: ()
+):
+    """Load and prepare what a search needs.
+
+    Parameters
+    ----------
+    head, coil, target, search, constraints, didt, element_order
+        As in :func:`efield.optimize_coil`.
+    goal : Objective
+    clock : Clock
+    avoided : callable (HeadModel, TargetRegion) -> tuple of AvoidedRegion
+
+    Returns
+    -------
+    Run
+    """
+    didt = check_didt(didt)
+    if didt == 0:
+        raise SearchError("didt must not be 0: every placement would have the value 0")
+    with clock.stage("load"):
+        coil = load_coil(coil)
+        if not isinstance(head, PreparedHead):
+            head = load_head(head)
+        model = getattr(head, "head", head)
+        region = as_target(target).resolve(model)
+        goal = goal.on_target(model, region)
+        avoided = avoided(model, region)
+    with clock.stage("setup"):
+        prepared = prepare(head, element_order=element_order)
+    return Run(prepared, coil, region, goal, search, constraints, didt, clock, avoided)
+
+
+def judged_operator(operator, best):
+    """The operator with its error widened by placements that were solved to be ranked."""
+    if operator is None:
+        return None
+    errors = relative_errors(*np.array([(b.search_value, b.value) for b in best]).T)
+    return replace(
+        operator, n_unseen=operator.n_unseen + len(best), worst=max(operator.worst, float(errors.max()))
+    )

@@ -1,0 +1,149 @@
+"""Sham conditions and dose: poses by their geometry, numbers by proportion, limits, refusals."""
+
+import numpy as np
+import pytest
+from small_heads import TARGET_MM, few_dipoles, sphere
+
+import efield
+from efield.errors import CoilError, PlacementError
+from efield.model.coil import Coil
+from efield.model.placement import Placement
+from efield.model.target import Target
+from efield.search.constraints import clearance_mm
+from efield.targeting.dose import STIMULATORS, Stimulator, dose_for, motor_dose
+from efield.targeting.sham import USUAL_SHAMS, Sham, sham_residuals
+
+TARGET = Target.sphere(TARGET_MM, 8.0)
+MOTOR = Target.sphere(TARGET_MM * [1, -1, 1], 8.0)
+
+
+def over(point):
+    return Placement.on_scalp(sphere(), point, yaw_deg=30.0)
+
+
+@pytest.fixture(scope="module")
+def active():
+    return over(TARGET_MM)
+
+
+def mean_field(coil, placement, target, didt=1e6):
+    region = target.resolve(sphere().head)
+    field = efield.simulate(sphere(), coil, placement, didt=didt)
+    return np.average(field.magnitude[region.elements], weights=region.volumes_mm3)
+
+
+# --- sham
+
+
+@pytest.mark.parametrize("angle", [45, 90])
+@pytest.mark.parametrize(("over_", "kept"), [("one wing", 1), ("two wings", 0)])
+def test_a_tilted_coil_turns_about_one_axis_and_clears_the_scalp_as_before(active, angle, over_, kept):
+    head, coil = sphere().head, few_dipoles()
+    same_coil, tilted = Sham.tilted(angle, over_).apply(head, coil, active)
+    assert same_coil is coil
+    before, after = active.matsimnibs, tilted.matsimnibs
+    np.testing.assert_allclose(after[:3, kept], before[:3, kept], atol=1e-9)
+    assert np.degrees(np.arccos(after[:3, 2] @ before[:3, 2])) == pytest.approx(angle)
+    lift = after[:3, 3] - before[:3, 3]
+    np.testing.assert_allclose(np.cross(lift, before[:3, 2]), 0, atol=1e-9)
+    assert lift @ before[:3, 2] < 0
+    wanted = clearance_mm(head.scalp, coil, before)
+    assert clearance_mm(head.scalp, coil, after) == pytest.approx(wanted, abs=0.01)
+
+
+def test_a_spacer_raises_the_coil(active):
+    _, raised = Sham.spacer(12.0).apply(sphere().head, few_dipoles(), active)
+    np.testing.assert_allclose(raised.matsimnibs[:3, :3], active.matsimnibs[:3, :3], atol=1e-12)
+    np.testing.assert_allclose(active.center_mm - raised.center_mm, 12 * active.matsimnibs[:3, 2])
+
+
+def test_residuals_relative_to_the_active_condition(active):
+    weak = Coil(few_dipoles().positions_mm, 0.1 * few_dipoles().moments, name="weak")
+    shams = (Sham.spacer(15), Sham.tilted(90), Sham.other_coil(weak))
+    found = sham_residuals(sphere(), few_dipoles(), active, TARGET, shams, didt=2e6)
+    assert [r.name for r in found] == [
+        "active",
+        "spacer of 15 mm",
+        "tilted 90 degrees, one wing",
+        "sham coil weak",
+    ]
+    assert (found[0].mean_percent, found[0].peak_percent) == (100, 100)
+    assert found[3].mean_percent == pytest.approx(10)
+    assert found[0].mean == pytest.approx(mean_field(few_dipoles(), active, TARGET, 2e6))
+    for residual in found[1:3]:
+        expected = mean_field(few_dipoles(), residual.placement, TARGET, 2e6)
+        assert residual.mean == pytest.approx(expected, rel=1e-6)
+        assert residual.mean_percent == pytest.approx(100 * expected / found[0].mean)
+        assert residual.mean_percent < 70
+    assert len({sham.name for sham in USUAL_SHAMS}) == 5
+
+
+def test_shams_that_make_no_sense():
+    for angle in (0, -45, 91, np.nan):
+        with pytest.raises(PlacementError, match="tilt must lie between 0 and 90"):
+            Sham.tilted(angle)
+    with pytest.raises(PlacementError, match="unknown tilt 'three wings'; valid: one wing, two wings"):
+        Sham.tilted(45, "three wings")
+    with pytest.raises(PlacementError, match="thickness must be positive"):
+        Sham.spacer(0)
+    with pytest.raises(CoilError):
+        Sham.other_coil("no such coil")
+
+
+# --- dose
+
+MEASURED = Stimulator("bench", 120e6, 130e6)
+
+
+def test_percent_by_both_calibrations():
+    assert MEASURED.didt(50) == 60e6
+    assert MEASURED.didt(50, "displayed") == 65e6
+    assert MEASURED.percent(60e6) == 50
+    assert MEASURED.percent(65e6, "displayed") == 50
+    with pytest.raises(CoilError, match="unknown calibration 'shown'; valid: measured, displayed"):
+        MEASURED.didt(50, "shown")
+    with pytest.raises(CoilError, match="D70 has no displayed maximum"):
+        STIMULATORS["Magstim Rapid D70"].maximum("displayed")
+    for percent in (-1, 101, np.nan):
+        with pytest.raises(CoilError, match="is no percentage"):
+            MEASURED.didt(percent)
+
+
+def test_the_table_of_stimulators():
+    assert STIMULATORS["MagPro X100 MC-B70"].measured_didt == pytest.approx(155.3e6)
+    assert STIMULATORS["MagPro X100 Cool-B65"].displayed_didt == pytest.approx(155e6)
+    for stimulator in STIMULATORS.values():
+        assert "Drakaki" in stimulator.source
+        if stimulator.displayed_didt is not None:
+            assert -0.045 < stimulator.displayed_didt / stimulator.measured_didt - 1 < 0.1
+
+
+def test_the_intensity_for_a_wanted_field():
+    dose = dose_for(60.0, 1.25, 1e6, MEASURED)
+    assert dose.didt == pytest.approx(48e6)
+    assert (dose.percent, dose.reachable) == (pytest.approx(40), True)
+    beyond = dose_for(200.0, 1.25, 1e6, MEASURED, "displayed")
+    assert beyond.percent == pytest.approx(100 * 160 / 130)
+    assert not beyond.reachable
+    assert dose_for(1.25 * 120, 1.25, 1e6, MEASURED).reachable
+    for wrong in ((0, 1, 1e6), (60, np.nan, 1e6), (60, 1, -1e6)):
+        with pytest.raises(CoilError, match="must be positive"):
+            dose_for(*wrong, MEASURED)
+    with pytest.raises(CoilError, match="unknown stimulator 'X'; valid: MagPro X100"):
+        dose_for(60, 1.25, 1e6, "X")
+
+
+def test_the_motor_thresholds_field_at_the_target(active):
+    motor = over(TARGET_MM * [1, -1, 1])
+    arguments = (sphere(), few_dipoles(), active, TARGET, motor)
+    dose = motor_dose(*arguments, 55.0, MEASURED, motor_target=MOTOR, calibration="displayed")
+    assert dose.didt == pytest.approx(0.55 * 130e6)
+    assert dose.motor_field == pytest.approx(mean_field(few_dipoles(), motor, MOTOR, dose.didt), rel=1e-6)
+    assert dose.target_field == pytest.approx(mean_field(few_dipoles(), active, TARGET, dose.didt), rel=1e-6)
+    assert dose.equivalent.percent == pytest.approx(55 * dose.motor_field / dose.target_field)
+    at_dose = mean_field(few_dipoles(), active, TARGET, dose.equivalent.didt)
+    assert at_dose == pytest.approx(dose.motor_field, rel=1e-6)
+    with pytest.raises(CoilError, match="unknown stimulator 'X'"):
+        motor_dose(*arguments, 55.0, "X", motor_target=MOTOR)
+    with pytest.raises(PlacementError, match="must not be 0"):
+        motor_dose(*arguments, 0, MEASURED, motor_target=MOTOR)
