@@ -242,6 +242,14 @@ def test_ccd_and_nifti_of_one_coil_give_the_same_field_in_the_brain(shared, name
     assert whole < 1e-3 and largest < 1e-3
 
 
+def test_sources_that_the_grid_barely_resolves(shared):
+    """Four dipoles 22 mm apart on a grid of 10 mm."""
+    ccd, nifti = (load_coil(shared(f"data/coils/testcoil{suffix}")) for suffix in (".ccd", ".nii.gz"))
+    points = np.random.default_rng(5).uniform([-80, -80, 20], [80, 80, 100], (2000, 3))
+    whole, largest = relative(nifti.a_field(points) - ccd.a_field(points), ccd.a_field(points))
+    assert whole < 1e-3 and largest < 1e-3
+
+
 def test_search_with_a_sampled_coil(grid_coil):
     """The optimum's value is that of the dipoles the field was sampled from; the sphere is 170 mm deep."""
     target = Target.sphere(TARGET_MM, 8.0)

@@ -331,8 +331,8 @@ def _fit(sheet, dipoles_mm, points_mm, field, extent_mm):
     """Moments by weighted least squares in shells, the error at points left out."""
     distance = np.minimum(sheet.sources.query(points_mm)[0], sheet.lift(points_mm))
     used, held = _chosen(distance, POINTS_PER_DIPOLE * len(dipoles_mm), sheet.spacing)
-    if len(used) < len(dipoles_mm):
-        raise CoilError(f"{len(used)} points above the coil are too few to fit {len(dipoles_mm)} dipoles to")
+    if not (len(used) and len(held)):
+        raise CoilError("no field is given where the head is, above the coil's sources: nothing to fit to")
     shell = np.digitize(distance, SHELLS_MM)
     weight = np.zeros(len(points_mm))
     for k in np.unique(shell[used]):
