@@ -17,7 +17,18 @@ from scipy.spatial.transform import Rotation
 import efield.kernels
 from efield.analytic.shapes import box, layered_sphere
 from efield.fem.assemble import assemble, geometry
-from efield.kernels import biot_savart, bounds, dipole, fem, harmonic, sparse, spline, topology, wire
+from efield.kernels import (
+    biot_savart,
+    bounds,
+    dipole,
+    fem,
+    harmonic,
+    magnitude,
+    sparse,
+    spline,
+    topology,
+    wire,
+)
 from efield.kernels import geometry as triangles
 from efield.model.mesh import TetMesh
 from efield.model.surface import TriSurface
@@ -226,6 +237,11 @@ def field_of_currents_arguments(rng):
     )
 
 
+def magnitudes_arguments(rng):
+    coefficients, weights = rng.standard_normal((12, 4)), rng.uniform(0.5, 1.5, 150)
+    return 0, 12, coefficients, rng.standard_normal((4, 3, 150)), weights / weights.sum(), np.zeros(12)
+
+
 def potentials_arguments(rng):
     points = rng.uniform(-1, 1, (3, 300))
     return 0, 300, points, rng.uniform(-1, 1, (40, 3)), rng.standard_normal((40, 9)), 0.04, np.zeros((300, 9))
@@ -336,7 +352,7 @@ def test_every_kernel_is_here():
         for value in vars(importlib.import_module(module.name)).values():
             if hasattr(value, "py_func") and not value.__name__.startswith("_"):
                 found[value] = f"{module.name}.{value.__name__}"
-    missing = [name for kernel, name in found.items() if kernel not in {*CASES, *TOGETHER, *BOUNDS}]
+    missing = [name for kernel, name in found.items() if kernel not in {*CASES, *SINGLE, *TOGETHER, *BOUNDS}]
     assert not missing, f"kernels without a twin: {missing}"
 
 
@@ -438,10 +454,16 @@ def test_product_of_matrices_equals_scipy(shape, rng, monkeypatch):
 
 
 SINGLE = {
+    magnitude.mean_magnitudes: magnitudes_arguments,
+    magnitude.percentiles: lambda rng: (*magnitudes_arguments(rng)[:-1], 0.9, np.zeros(12)),
     dipole.vector_potential: dipole_arguments,
     biot_savart.field_of_currents: field_of_currents_arguments,
     harmonic.potentials: potentials_arguments,
 }
+
+
+ADDED_UP_WIDE = {biot_savart.field_of_currents, magnitude.mean_magnitudes, magnitude.percentiles}
+"""Kernels whose output is float64."""
 
 
 @pytest.mark.parametrize("kernel", SINGLE, ids=lambda k: k.__name__)
@@ -452,7 +474,7 @@ def test_sums_in_float32(kernel, rng):
         for a in SINGLE[kernel](rng)
     ]
     wide = [np.float64(a) if isinstance(a, np.ndarray | np.float32) else a for a in arguments]
-    if kernel is biot_savart.field_of_currents:
+    if kernel in ADDED_UP_WIDE:
         arguments[-1] = arguments[-1].astype(np.float64)  # its sums are added up in float64
     expected = run(getattr(twins, kernel.__name__), wide)
     assert_same(run(kernel, arguments), expected, 2e-6)

@@ -122,7 +122,7 @@ def test_percentile_kernel_against_sorting(n, ties):
     for percent in (1.0, 50.0, 99.0):
         wanted = percent / 100 * mass.sum(dtype=np.float64)
         expected = weighted_percentile(values, mass, percent)
-        for select in (magnitude.weighted_select, magnitude.weighted_select.py_func):
+        for select in (magnitude._weighted_select, magnitude._weighted_select.py_func):
             assert select(values.copy(), mass.copy(), wanted) == expected
 
 

@@ -365,3 +365,19 @@ def frame_values(begin, end, coefficients, origin, step, points, poses, out):
         turn, shift = poses[i, :, :3], poses[i, :, 3]
         for j, point in enumerate(points):
             out[i, :, j] = _spline_field(coefficients, origin, step, turn @ point + shift)[0] @ turn
+
+
+# --- |E| from the coefficients of modes
+
+
+def mean_magnitudes(begin, end, coefficients, fields, weights, out):
+    for i in range(begin, end):
+        out[i] = weights @ np.linalg.norm(np.tensordot(coefficients[i], fields, 1), axis=0)
+
+
+def percentiles(begin, end, coefficients, fields, weights, share, out):
+    for i in range(begin, end):
+        size = np.linalg.norm(np.tensordot(coefficients[i], fields, 1), axis=0)
+        order = np.argsort(size)
+        reached = np.cumsum(weights[order]) >= share * weights.sum() * (1 - 1e-9)
+        out[i] = size[order][np.argmax(reached)]

@@ -74,11 +74,11 @@ def percentiles(begin, end, coefficients, fields, weights, share, out):
         for t in range(n):
             values[t] = np.sqrt(x[t] * x[t] + y[t] * y[t] + z[t] * z[t])
             mass[t] = weights[t]
-        out[i] = weighted_select(values, mass, wanted)
+        out[i] = _weighted_select(values, mass, wanted)
 
 
 @jit
-def weighted_select(values, mass, wanted):
+def _weighted_select(values, mass, wanted):
     """Smallest value such that those up to it weigh at least `wanted`; reorders both arrays."""
     low, high = 0, values.shape[0] - 1
     below = 0.0
