@@ -167,10 +167,16 @@ def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, eps
 
 def certify_run(run, found, pose, epsilon):
     """:func:`certify` for a placement of a run, by the functionals of the mean field."""
+    limits = run.constraints
+    if limits.max_tilt_deg or found.lift_mm.any():
+        raise SearchError(
+            f"the certificate covers tangential placements at one distance, not max_tilt_deg="
+            f"{limits.max_tilt_deg:g} and lifts up to {found.lift_mm.max():g} mm; leave out certify"
+        )
     field = found.field
     if not run.goal.exact:  # the search's own field carries the modes
         extent = CoilExtent.of(run.coil)
-        spacing = SPACING_MM[closeness(extent, run.constraints.distance_mm)]
+        spacing = SPACING_MM[closeness(run.dipole_height_mm)]
         centres, axes = found.poses[:, :3, 3], found.poses[:, :3, 2]
         field = SplineField.over(found.model, extent, centres, axes, spacing_mm=spacing)
     return certify(
