@@ -119,7 +119,9 @@ class Candidates:
         }
         if self.distance_mm is not None:
             if np.shape(self.distance_mm) != (n,):
-                raise OutputError(f"{n} candidate positions have distances of shape {np.shape(self.distance_mm)}")
+                raise OutputError(
+                    f"{n} candidate positions have distances of shape {np.shape(self.distance_mm)}"
+                )
             arrays["distance_mm"] = self.distance_mm
         for name, array in arrays.items():
             object.__setattr__(self, name, read_only(array))

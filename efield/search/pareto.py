@@ -12,7 +12,6 @@ from efield.search.avoid import AvoidedRegion
 from efield.search.candidates import Search
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
-from efield.search.maxima import turned
 from efield.search.objectives import make_objective
 from efield.search.run import start_run
 from efield.solve.prepared import BLOCK

@@ -217,7 +217,7 @@ class Run:
         if len(kept) == 0:
             raise SearchError(
                 f"exclude={limits.exclude} leaves none of the {len(grid.points_mm)} scalp points within "
-                f"{radius_mm:g} mm of {point_words(grid.center_mm)} mm; shrink the balls or enlarge the search"
+                f"{radius_mm:g} mm of {point_words(grid.center_mm)} mm; shrink the balls or widen the search"
             )
         grid = grid.among(kept)
         base = grid.base_poses(limits.distance_mm)
@@ -226,9 +226,9 @@ class Run:
             allowed = int(limits.allows_yaw(yaw_deg).sum())
             raise SearchError(
                 f"none of {len(kept)} positions x {allowed} of {len(yaw_deg)} yaw angles (yaw_range_deg="
-                f"{limits.yaw_range_deg}) keeps {limits.min_clearance_mm:g} mm off the scalp, even with the coil "
-                f"lifted by {HIGHEST_MM:g} mm from distance_mm={limits.distance_mm:g}; widen the sector or the "
-                "search, or check the coil's casing and axes with `efield coil info`"
+                f"{limits.yaw_range_deg}) keeps {limits.min_clearance_mm:g} mm off the scalp, even with the "
+                f"coil lifted by {HIGHEST_MM:g} mm from distance_mm={limits.distance_mm:g}; widen the "
+                "sector or the search, or check the coil's casing and axes with `efield coil info`"
             )
         return grid.among(places.index), places.lift_mm, places.feasible
 
