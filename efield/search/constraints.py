@@ -232,6 +232,7 @@ class FeasibleSet:
         """
         clear, slopes = self._clearances(pose, derivative)
         slide = to_mm(derivative[:3]) + _turned_arm(derivative[3:], point - pose[:3, 3])
+        slide[:, 2:] = 0.0  # position alone moves the scalp point
         values, rows = [clear - self.constraints.least_clearance_mm], [slopes]
         region = (*self.center_mm, self.radius_mm)
         for sign, (*centre, radius) in [(-1.0, region), *((1.0, ball) for ball in self.constraints.exclude)]:
