@@ -24,7 +24,7 @@ from efield.model.mesh import TetMesh
 from efield.model.placement import Placement
 from efield.model.target import Target
 from efield.search.candidates import Search, scalp_grid, yaw_rotations
-from efield.search.constraints import Constraints, feasible_grid
+from efield.search.constraints import Constraints, Places
 from efield.search.evaluate import functionals_at_yaw, functionals_over_yaw
 from efield.search.objectives import make_objective
 from efield.search.optimize import optimize_coil
@@ -157,13 +157,17 @@ def spline(model, coil, where):
         extent,
         where.poses[:, :3, 3],
         where.poses[:, :3, 2],
-        spacing_mm=SPACING_MM[closeness(extent, where.distance_mm)],
+        spacing_mm=SPACING_MM[closeness(extent.height_mm(where.distance_mm))],
     )
 
 
 def clear(head, coil, where, yaw_deg):
     """Which placements keep off the scalp."""
-    return feasible_grid(head, coil, where.poses, yaw_deg, Constraints(distance_mm=where.distance_mm))
+    limits = Constraints(distance_mm=where.distance_mm)
+    places = Places.over(head, coil, where.poses, yaw_deg, limits)
+    feasible = np.zeros((len(where.poses), len(yaw_deg)), bool)
+    feasible[places.index[places.lift_mm == 0]] = places.feasible[places.lift_mm == 0]
+    return feasible
 
 
 def over_yaw(model, field, coil, where, yaw_deg, *, direct=None):

@@ -125,6 +125,8 @@ def test_optimize_passes_its_options(calls):
         *("--search-radius", 12, "--objective", "directional", "--direction", "0,-1,0.5"),
         *("--didt", "67e6", "--distance", 6, "--n-best", 3),
         *("--conductivity", "bone=0.02", "--conductivity", "5=0.4"),
+        *("--max-tilt", 8, "--clearance", 1.5, "--yaw-range", "-90,45", "--exclude", "1,2,3,4"),
+        *("--exclude", "5,6,7,8", "--certify", "0.02", "--robust", "cap"),
     )
     assert result.exit_code == 0, result.output + repr(result.exception)
     assert calls.head == "head.msh"
@@ -135,7 +137,17 @@ def test_optimize_passes_its_options(calls):
     assert options["direction"] == (0.0, -1.0, 0.5)
     assert (options["didt"], options["n_best"]) == (67e6, 3)
     assert options["search"].radius_mm == 12
-    assert options["constraints"].distance_mm == 6
+    limits = options["constraints"]
+    assert (limits.distance_mm, limits.max_tilt_deg, limits.min_clearance_mm) == (6, 8, 1.5)
+    assert limits.yaw_range_deg == (-90, 45)
+    assert limits.exclude == ((1, 2, 3, 4), (5, 6, 7, 8))
+    assert (options["certify"], options["robust"].position_sd_mm) == (0.02, 10.66)
+
+
+@pytest.mark.parametrize(("words", "wanted"), [([], False), (["--certify"], 0.01)])
+def test_certify_has_a_share_of_its_own(calls, words, wanted):
+    assert run("optimize", *words, "--quiet").exit_code == 0
+    assert calls.options["certify"] == wanted and calls.options["robust"] is None
 
 
 def test_summary_says_where_which_angle_how_strong_how_sure_how_long(calls):
@@ -234,6 +246,11 @@ def test_exit_codes(calls, tmp_path, error, code):
         (["--conductivity", "bone=x"], ["bone=x"]),
         (["--search-radius", "-1"], ["-1"]),
         (["--distance", "-1"], ["-1"]),
+        (["--max-tilt", "60"], ["45 degrees", "60"]),
+        (["--yaw-range", "10"], ["'10'", "two finite numbers LOW,HIGH"]),
+        (["--exclude", "1,2,3"], ["four finite numbers x,y,z,r"]),
+        (["--exclude", "1,2,3,-1"], ["positive radius"]),
+        (["--robust", "hand"], ["hand", "neuronavigation"]),
         (["--n-best", "0"], ["--n-best"]),
         (["--unit", "inch"], ["inch", "'mm'"]),
         (["--json", "no/such/folder/a.json"], ["no/such/folder"]),

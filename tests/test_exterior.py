@@ -56,7 +56,7 @@ def dipoles(coil, pose):
 def spline_over(model, coil, grid, distance_mm):
     base = grid.base_poses(distance_mm)
     extent = CoilExtent.of(coil)
-    spacing = SPACING_MM[closeness(extent, distance_mm)]
+    spacing = SPACING_MM[closeness(extent.height_mm(distance_mm))]
     return SplineField.over(model, extent, base[:, :3, 3], base[:, :3, 2], spacing_mm=spacing)
 
 

@@ -16,7 +16,7 @@ from efield.model.coils import load_coil
 from efield.model.target import Target
 from efield.search import evaluate
 from efield.search.candidates import scalp_grid, yaw_rotations
-from efield.search.constraints import Constraints, clearance_mm, feasible_grid
+from efield.search.constraints import Constraints, Places, clearance_mm
 from efield.search.evaluate import functionals_at_yaw, functionals_over_yaw
 from efield.search.optimize import optimize_coil
 from efield.units import to_m
@@ -58,7 +58,7 @@ def model(grid):
 
 def spline_over(model, coil, base, distance_mm):
     extent = CoilExtent.of(coil)
-    spacing = SPACING_MM[closeness(extent, distance_mm)]
+    spacing = SPACING_MM[closeness(extent.height_mm(distance_mm))]
     return SplineField.over(model, extent, base[:, :3, 3], base[:, :3, 2], spacing_mm=spacing)
 
 
@@ -226,7 +226,9 @@ def test_sign_of_the_grids_clearance(grid, distance_mm):
     head, coil = mni_small().head, COILS["figure8-70mm"]()
     base = grid.base_poses(distance_mm)[::6]
     yaw_deg = np.array([-120.0, -50.0, 0.0, 90.0])
-    got = feasible_grid(head, coil, base, yaw_deg, Constraints())
+    places = Places.over(head, coil, base, yaw_deg, Constraints())
+    got = np.zeros((len(base), len(yaw_deg)), bool)
+    got[places.index[places.lift_mm == 0]] = places.feasible[places.lift_mm == 0]
     exact = np.array([[clearance_mm(head.scalp, coil, b @ t) for t in yaw_rotations(yaw_deg)] for b in base])
     clear = np.abs(exact) > 0.5
     np.testing.assert_array_equal(got[clear], exact[clear] >= 0)

@@ -24,9 +24,9 @@ NEAREST_CHARGE_MM = 2.5
 """Grid points under the scalp see no charge nearer than this."""
 
 
-def closeness(extent, distance_mm):
-    """Resolution class of a coil, "near" or "far", by the height of its lowest dipoles."""
-    return "near" if distance_mm - to_mm(extent.high) < NEAR_MM else "far"
+def closeness(height_mm):
+    """Resolution class of a coil, "near" or "far", by the height of its lowest dipoles over the scalp."""
+    return "near" if height_mm < NEAR_MM else "far"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,10 @@ class CoilExtent:
             float(points[:, 2].min()),
             float(points[:, 2].max()),
         )
+
+    def height_mm(self, distance_mm):
+        """Height of the lowest dipoles over the plane `distance_mm` in front of the coil's origin."""
+        return distance_mm - to_mm(self.high)
 
     def box(self, centres, axes):
         """Bounds (n, 3), (n, 3) of the cylinder at coil origins and z axes, for any yaw; m."""

@@ -28,6 +28,8 @@ Examples:
   efield optimize head.msh --coil Magstim.ccd --target -42,44,30 --radius 5
   efield optimize m2m_ernie/ernie.msh --target -38.5,52.1,41 --json - | jq .placement
   efield optimize head.msh --target dlpfc.nii.gz --objective magnitude_of_mean
+  efield optimize --max-tilt 10 --yaw-range -90,90 --exclude -70,30,10,20
+  efield optimize --certify --out result
 
 Yaw is the angle from the projected posterior direction to the coil's +y (its
 handle), positive towards the subject's left.
@@ -56,7 +58,40 @@ handle), positive towards the subject's left.
 )
 @click.option("--direction", type=Vector(), help="Of E wanted in the target, subject space.")
 @didt_option
-@click.option("--distance", type=float, metavar="MM", help="Coil to scalp: hair, padding. [4]")
+@click.option(
+    "--distance",
+    type=float,
+    metavar="MM",
+    help="Coil to scalp at least: hair, padding; more where the coil would touch. [4]",
+)
+@click.option("--max-tilt", type=float, metavar="DEG", help="Largest tilt of the coil off the scalp. [0]")
+@click.option("--clearance", type=float, metavar="MM", help="Least gap of casing and scalp. [0]")
+@click.option(
+    "--yaw-range",
+    type=Vector("LOW,HIGH"),
+    metavar="LOW,HIGH",
+    help="Allowed yaw, degrees, from LOW growing to HIGH: -90,90 keeps the handle behind.",
+)
+@click.option(
+    "--exclude",
+    type=Vector("x,y,z,r"),
+    metavar="X,Y,Z,R",
+    multiple=True,
+    help="Ball, mm, in which the scalp point under the coil may not lie; may be repeated.",
+)
+@click.option(
+    "--robust",
+    type=click.Choice(["neuronavigation", "cap", "robot"]),
+    help="Maximise the mean under the placement noise of this way of holding the coil.",
+)
+@click.option(
+    "--certify",
+    is_flag=False,
+    flag_value=0.01,
+    type=float,
+    metavar="[EPS]",
+    help="Bound what any tangential placement can reach, to this share [0.01]; takes a minute.",
+)
 @click.option("--n-best", type=click.IntRange(1), default=10, show_default=True, help="Placements to keep.")
 @head_options
 @output_options
@@ -70,6 +105,12 @@ def optimize(
     direction,
     didt,
     distance,
+    max_tilt,
+    clearance,
+    yaw_range,
+    exclude,
+    robust,
+    certify,
     n_best,
     unit,
     conductivity,
@@ -92,6 +133,7 @@ def optimize(
     from efield.model.coils import load_coil
     from efield.search.candidates import Search
     from efield.search.constraints import Constraints
+    from efield.search.noise import PoseNoise
     from efield.search.optimize import optimize_coil
 
     wanted = parse_target(target, radius)
@@ -109,7 +151,16 @@ def optimize(
             objective=objective,
             direction=direction,
             search=_given(Search, radius_mm=search_radius),
-            constraints=_given(Constraints, distance_mm=distance),
+            constraints=_given(
+                Constraints,
+                distance_mm=distance,
+                min_clearance_mm=clearance,
+                max_tilt_deg=max_tilt,
+                yaw_range_deg=yaw_range,
+                exclude=exclude,
+            ),
+            robust=None if robust is None else getattr(PoseNoise, robust)(),
+            certify=False if certify is None else certify,
             didt=didt,
             n_best=n_best,
             progress=progress,

@@ -14,16 +14,19 @@ DEFAULT_TARGET = "dlpfc-left"
 
 
 class Vector(click.ParamType):
-    """Three numbers, ``x,y,z``."""
+    """Numbers between commas, by default three, ``x,y,z``."""
 
-    name = "x,y,z"
+    def __init__(self, name="x,y,z"):
+        self.name = name
 
     def convert(self, value, param, ctx):
         if isinstance(value, tuple):
             return value
-        numbers = parse_vector(value)
+        count = self.name.count(",") + 1
+        numbers = parse_vector(value, count)
         if numbers is None:
-            self.fail(f"{value!r} is not three finite numbers x,y,z", param, ctx)
+            words = {2: "two", 3: "three", 4: "four"}[count]
+            self.fail(f"{value!r} is not {words} finite numbers {self.name}", param, ctx)
         return numbers
 
 
@@ -42,13 +45,13 @@ class Assignment(click.ParamType):
             self.fail(f"{value!r} is not TAG=VALUE, for example bone=0.01 or 4=0.01 (S/m)", param, ctx)
 
 
-def parse_vector(text):
-    """(x, y, z) from ``"x,y,z"``; None where the text is anything else."""
+def parse_vector(text, count=3):
+    """(x, y, z) from ``"x,y,z"``, or another count; None where the text is anything else."""
     try:
         numbers = tuple(float(word) for word in text.split(","))
     except ValueError:
         return None
-    return numbers if len(numbers) == 3 and all(map(math.isfinite, numbers)) else None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
 
 def apply(*options):

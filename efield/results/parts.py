@@ -78,6 +78,8 @@ class Candidates:
         Search value, V/m at the result's dI/dt; NaN exactly where not feasible.
     feasible : (n, n_yaw) bool array or None
         None: all of them.
+    distance_mm : (n,) array or None
+        Coil origin to scalp; a point may be there at several. None where it was not kept.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class Candidates:
     yaw_deg: np.ndarray
     values: np.ndarray
     feasible: np.ndarray | None = None
+    distance_mm: np.ndarray | None = None
 
     def __post_init__(self):
         values = np.array(self.values)
@@ -114,6 +117,12 @@ class Candidates:
             "values": values,
             "feasible": feasible,
         }
+        if self.distance_mm is not None:
+            if np.shape(self.distance_mm) != (n,):
+                raise OutputError(
+                    f"{n} candidate positions have distances of shape {np.shape(self.distance_mm)}"
+                )
+            arrays["distance_mm"] = self.distance_mm
         for name, array in arrays.items():
             object.__setattr__(self, name, read_only(array))
 

@@ -11,6 +11,7 @@ _POSE_COLUMNS = [f"m{i}{j}" for i in range(4) for j in range(4)]
 
 
 def write_candidates(candidates, path):
+    kept = {} if candidates.distance_mm is None else {"distance_mm": candidates.distance_mm}
     with open(path, "wb") as file:
         np.savez_compressed(
             file,
@@ -19,6 +20,7 @@ def write_candidates(candidates, path):
             yaw_deg=candidates.yaw_deg,
             values=candidates.values,
             feasible=candidates.feasible,
+            **kept,
         )
 
 

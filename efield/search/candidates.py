@@ -1,6 +1,6 @@
 """The grid of coil placements a search tries: scalp points times yaw angles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -78,13 +78,17 @@ class ScalpGrid:
     radius_mm: float
     spacing_mm: float
 
+    def among(self, index):
+        """The grid of some of the points, or of some several times."""
+        return replace(self, points_mm=self.points_mm[index], normals=self.normals[index])
+
     def base_poses(self, distance_mm):
-        """(n, 4, 4) matsimnibs at yaw 0, the coil origin `distance_mm` above the scalp."""
+        """(n, 4, 4) matsimnibs at yaw 0, the coil origin `distance_mm`, one or (n,), above the scalp."""
         inward = -self.normals
         zero, quarter = tangent_axes(inward)
         poses = np.zeros((len(inward), 4, 4))
         poses[:, :3, 0], poses[:, :3, 1], poses[:, :3, 2] = -quarter, zero, inward
-        poses[:, :3, 3] = self.points_mm - distance_mm * inward
+        poses[:, :3, 3] = self.points_mm - np.reshape(distance_mm, (-1, 1)) * inward
         poses[:, 3, 3] = 1.0
         return poses
 

@@ -165,12 +165,28 @@ def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, eps
     )
 
 
+def require_certifiable(run, found):
+    """Refuse what the certificate does not cover, before the rest of a run is spent.
+
+    Raises
+    ------
+    SearchError
+        Tilt is allowed, or the coil had to be lifted.
+    """
+    tilt, lift = run.constraints.max_tilt_deg, found.lift_mm.max()
+    if tilt or lift:
+        raise SearchError(
+            f"the certificate covers tangential placements at one distance, not max_tilt_deg={tilt:g} "
+            f"and lifts up to {lift:g} mm; leave out certify"
+        )
+
+
 def certify_run(run, found, pose, epsilon):
     """:func:`certify` for a placement of a run, by the functionals of the mean field."""
     field = found.field
     if not run.goal.exact:  # the search's own field carries the modes
         extent = CoilExtent.of(run.coil)
-        spacing = SPACING_MM[closeness(extent, run.constraints.distance_mm)]
+        spacing = SPACING_MM[closeness(run.dipole_height_mm)]
         centres, axes = found.poses[:, :3, 3], found.poses[:, :3, 2]
         field = SplineField.over(found.model, extent, centres, axes, spacing_mm=spacing)
     return certify(

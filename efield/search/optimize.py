@@ -8,7 +8,7 @@ from efield.errors import SearchError
 from efield.results.outputs import check_output
 from efield.search.avoid import resolve_avoid
 from efield.search.candidates import Search
-from efield.search.certificate import EPSILON, certify_run
+from efield.search.certificate import EPSILON, certify_run, require_certifiable
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
 from efield.search.noise import PoseNoise
@@ -117,6 +117,8 @@ def optimize_coil(
         avoided=lambda model, region: resolve_avoid(avoid, model, region),
     )
     found = run.explore()
+    if epsilon is not None:
+        require_certifiable(run, found)
     count = max(n_best, JUDGED)
     with clock.stage("refine"):
         if robust is not None:

@@ -12,7 +12,6 @@ from efield.search.avoid import AvoidedRegion
 from efield.search.candidates import Search
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
-from efield.search.maxima import turned
 from efield.search.objectives import make_objective
 from efield.search.run import start_run
 from efield.solve.prepared import BLOCK
@@ -148,7 +147,7 @@ def pareto_front(
     )
     found = run.explore()
     with clock.stage("refine"):
-        poses = _spread_over_yaw(found) if focus else _along_the_front(run, found, n_points)
+        poses = _spread_over_yaw(run, found) if focus else _along_the_front(run, found, n_points)
     with clock.stage("check"):
         values, off = _solved(run, poses, focus)
     order = _non_dominated(values, off)
@@ -176,13 +175,13 @@ def _along_the_front(run, found, n_points):
     for done, k in enumerate(front[picks]):
         i, j = np.unravel_index(k, found.values.shape)
         limited = replace(found.goal, limits=np.array([off[k]]))
-        start = (turned(found.poses[i], found.yaw_deg[j]), values[k])
+        start = run.start(found, i, j)
         poses.append(run.polished(replace(found, goal=limited), i, j, start)[0])
         run.clock.report("refine", (done + 1) / len(picks))
     return poses
 
 
-def _spread_over_yaw(found):
+def _spread_over_yaw(run, found):
     """Distinct poses of the grid, strongest first."""
     values = found.values.copy()
     least = FOCUS_SHARE * values.max()
@@ -191,7 +190,7 @@ def _spread_over_yaw(found):
         i, j = np.unravel_index(np.argmax(values), values.shape)
         if not values[i, j] >= least:
             break
-        poses.append(turned(found.poses[i], found.yaw_deg[j]))
+        poses.append(run.placed(found, i, j))
         near = np.linalg.norm(found.grid.points_mm - found.grid.points_mm[i], axis=1) < FOCUS_MM
         turn = np.abs((found.yaw_deg - found.yaw_deg[j] + 180.0) % 360.0 - 180.0) < FOCUS_DEG
         values[np.ix_(near, turn)] = -np.inf

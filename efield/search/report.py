@@ -9,12 +9,15 @@ from efield.model.coverage import coverage_gap
 from efield.results.parts import Candidates, ObjectiveValue, ResultWarning
 from efield.results.provenance import provenance
 from efield.results.result import OptimizeResult
-from efield.search.constraints import clearance_mm
+from efield.search.constraints import clearance_mm, tilt_deg
 from efield.search.evaluate import TRUSTED
 from efield.search.run import EXTERIOR_TRUSTED
 
 SMALL_TARGET_MM = 10.5
 """Targets whose elements lie this near to their common centre count as up to 10 mm in radius."""
+
+FAR_MM = 60.0
+"""Distance of target and coil origin from which a coil stimulates other cortex first."""
 
 OPERATOR_WARN_ABOVE = {"small": 5e-3, "large": 1e-2}
 """Error of the target operator that calls for a warning, for targets up to 10 mm and beyond."""
@@ -38,31 +41,33 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
     """
     top = best[0]
     grid_best = float(found.values.max())
+    metrics = field_metrics(
+        run.head,
+        field.magnitude,
+        run.region.elements,
+        scalp_mm=top.info["scalp_mm"],
+        tilt_deg=_tilt(run, top),
+        clearance_mm=clearance_mm(run.head.scalp, run.coil, top.placement.matsimnibs),
+    )
     return OptimizeResult(
         placement=top.placement,
         placement_info=top.info,
         objective=ObjectiveValue(_name(run), top.value, run.goal.unit),
         didt=run.didt,
         target=run.region.summary(),
-        metrics=field_metrics(
-            run.head,
-            field.magnitude,
-            run.region.elements,
-            scalp_mm=top.info["scalp_mm"],
-            tilt_deg=0.0,
-            clearance_mm=clearance_mm(run.head.scalp, run.coil, top.placement.matsimnibs),
-        ),
+        metrics=metrics,
         candidates=Candidates(
             scalp_mm=found.grid.points_mm,
             normals=found.grid.normals,
             yaw_deg=found.yaw_deg,
             values=np.where(found.feasible, found.values, np.nan),
             feasible=found.feasible,
+            distance_mm=run.constraints.distance_mm + found.lift_mm,
         ),
         best=best[:n_best],
         check=check,
         search={
-            "n_positions": len(found.grid.points_mm),
+            "n_positions": len(np.unique(found.grid.points_mm, axis=0)),
             "n_yaw": len(found.yaw_deg),
             "n_placements": int(found.feasible.sum()),
             "radius_mm": found.grid.radius_mm,
@@ -70,6 +75,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
             "center_mm": found.grid.center_mm.tolist(),
             "grid_best": grid_best,
             "refined_gain": max(b.search_value for b in best[:n_best]) / grid_best - 1.0,
+            "lift_mm": [float(found.lift_mm.min()), float(found.lift_mm.max())],
             "polished": _polish_words(run, found),
             "exterior_error": found.model.error,
             "exterior_error_height_mm": found.model.error_height_mm,
@@ -79,7 +85,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
         },
         robustness=spread.as_dict(),
         certificate=None if certificate is None else certificate.as_dict(),
-        warnings=tuple(_warnings(run, found, top, check)),
+        warnings=tuple(_warnings(run, found, top, check, metrics)),
         timings=run.clock.total(),
         provenance=provenance(
             run.head,
@@ -93,6 +99,13 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
         ),
         field=field,
     )
+
+
+def _tilt(run, best):
+    """Tilt of a placement, degrees; None where its axis misses the scalp."""
+    if best.info["scalp_mm"] is None:
+        return None
+    return tilt_deg(run.head.scalp, best.placement.matsimnibs, np.array(best.info["scalp_mm"]))
 
 
 def _name(run):
@@ -123,7 +136,8 @@ def _operator_facts(operator):
     }
 
 
-def _warnings(run, found, best, check):
+def _warnings(run, found, best, check, metrics):
+    yield from _far_warning(run, best, metrics)
     if gap := coverage_gap(run.head, run.coil, best.placement):
         yield ResultWarning("coil_coverage", gap)
     if found.on_edge:
@@ -159,6 +173,19 @@ def _warnings(run, found, best, check):
             "check",
             f"forward and reciprocity values differ by {check.relative_difference:.1e}; "
             "look at the mesh with `efield head check`",
+        )
+
+
+def _far_warning(run, best, metrics):
+    centre = run.volumes @ run.head.mesh.barycentres_mm[run.region.elements] / run.volumes.sum()
+    distance = np.linalg.norm(centre - best.placement.matsimnibs[:3, 3])
+    if distance > FAR_MM:
+        share = metrics["target_peak_ratio"]
+        of_peak = "" if share is None else f", {100 * share:.0f} % of the peak in grey matter"
+        yield ResultWarning(
+            "far_target",
+            f"the target lies {distance:.0f} mm from the coil (more than {FAR_MM:g}): its mean |E| is "
+            f"{metrics['mean']:.3g} V/m{of_peak}; this is the best within the search and its constraints",
         )
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.errors import SearchError
 from efield.frames import yaw_to_midline
-from efield.search.maxima import distinct, distinct_maxima, turned
+from efield.search.maxima import distinct, distinct_maxima
 from efield.search.noise import N_SAMPLES, PoseNoise, motions
-from efield.search.polish import ScalpChart, polish
+from efield.search.polish import polish
 from efield.units import to_m
 
 LOSS = 0.05
@@ -240,7 +240,7 @@ def values_of(field, coil, objective, didt):
     return lambda poses: objective.of_functionals(field.functionals(coil, poses, didt))
 
 
-def field_around(model, coil, poses, noise, *, distance_mm):
+def field_around(model, coil, poses, noise, *, height_mm):
     """A spline field that holds a coil at poses, moved by the noise or as far as the map looks.
 
     Parameters
@@ -249,14 +249,14 @@ def field_around(model, coil, poses, noise, *, distance_mm):
     coil : Coil
     poses : (n, 4, 4) array
     noise : PoseNoise
-    distance_mm : float
-        Coil origin to scalp, which decides the spacing.
+    height_mm : float
+        Of the lowest dipoles over the scalp, which decides the spacing.
     """
     extent = CoilExtent.of(coil)
     rays = np.concatenate([np.diag(REACH), -np.diag(REACH)])
     moved = poses[:, None] @ np.concatenate([np.eye(4)[None], motions(rays), noise.motions()])
     moved = moved.reshape(-1, 4, 4)
-    spacing = SPACING_MM[closeness(extent, distance_mm)]
+    spacing = SPACING_MM[closeness(height_mm)]
     return SplineField.over(model, extent, moved[:, :3, 3], moved[:, :3, 2], spacing_mm=spacing)
 
 
@@ -279,9 +279,8 @@ def robust_placements(run, found, noise, count):
         Best first.
     """
     picks = distinct_maxima(found, CANDIDATES)
-    poses = np.stack([turned(found.poses[i], found.yaw_deg[j]) for i, j in picks])
-    limits = run.constraints
-    field = field_around(found.model, run.coil, poses, noise, distance_mm=limits.distance_mm)
+    poses = np.stack([run.placed(found, i, j) for i, j in picks])
+    field = field_around(found.model, run.coil, run.leaning(poses), noise, height_mm=run.dipole_height_mm)
     field, goal = noisy(field, run.goal, noise)
     values = goal.of_functionals(field.functionals(run.coil, poses, run.didt))
     order = np.argsort(-values, kind="stable")[:count]
@@ -291,12 +290,12 @@ def robust_placements(run, found, noise, count):
             field,
             run.coil,
             goal,
-            ScalpChart.at(run.head.scalp, found.grid.points_mm[picks[k][0]], limits.distance_mm),
+            run.chart(found, picks[k][0]),
             np.radians(yaw_to_midline(poses[k])),
             didt=run.didt,
             reach_mm=4 * run.search.spacing_mm,
             yaw_reach=np.radians(YAW_REACH_DEG),
-            allowed=lambda pose, point: run.allowed(found.grid, pose, point),
+            **run.limits(found, picks[k][0]),
         )
         if value > chosen[place][1]:
             chosen[place] = (pose, value)
@@ -305,7 +304,6 @@ def robust_placements(run, found, noise, count):
 
 def robustness_of(run, found, pose, noise, *, optimized):
     """:class:`Robustness` of a placement of a run, by the functionals of the mean field."""
-    distance = run.constraints.distance_mm
-    field = field_around(found.model, run.coil, pose[None], noise, distance_mm=distance)
+    field = field_around(found.model, run.coil, pose[None], noise, height_mm=run.dipole_height_mm)
     value = values_of(field, run.coil, run.goal, run.didt)
     return robustness(value, pose, noise, functional=run.goal.functional, optimized=optimized)

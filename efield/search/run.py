@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from efield.adjoint.current import adjoint_currents
 from efield.adjoint.exterior import FitLayout
@@ -12,20 +14,19 @@ from efield.adjoint.yaw import YawExpansion
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
 from efield.forward import check_didt, solve_potentials
-from efield.frames import yaw_to_midline
 from efield.model.coils import load_coil
 from efield.model.heads import load_head
 from efield.model.placement import Placement, describe_placement
 from efield.model.target import as_target
 from efield.results.parts import BestPlacement, Check
 from efield.search.candidates import ScalpGrid, scalp_grid
-from efield.search.constraints import CONTACT_MM, clearance_mm, feasible_grid
+from efield.search.constraints import HIGHEST_MM, FeasibleSet, Places
 from efield.search.evaluate import TRUSTED, functionals_over_yaw
 from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, ranked, turned
 from efield.search.operator import build_operator, every_nth, grid_values, relative_errors
 from efield.search.polish import ScalpChart, polish
 from efield.solve.prepared import BLOCK, PreparedHead, prepare
-from efield.units import to_mm
+from efield.units import point_words, to_mm
 
 CHECK_WARN_ABOVE = 1e-3
 """Relative difference of forward and reciprocity that calls for a warning."""
@@ -35,6 +36,12 @@ EXTERIOR_TRUSTED = 5e-4
 
 EXTENSION = 1.5
 """Factor on the search radius when the optimum lies on its edge; applied once."""
+
+LEANS = 8
+"""Directions of tilt that the exterior field is made to hold."""
+
+FREE_REACH_MM, FREE_REACH_DEG = 8.0, 30.0
+"""How far the polish may move a coil that may tilt or was lifted: the grid knows it less well."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +53,8 @@ class Found:
     grid : ScalpGrid
     poses : (n, 4, 4) array
         At yaw 0.
+    lift_mm : (n,) array
+        How far beyond the smallest distance each is lifted to keep the clearance.
     yaw_deg : (n_yaw,) array
     functionals : (n, n_yaw, k) array
         Of the mean field.
@@ -67,6 +76,7 @@ class Found:
 
     grid: ScalpGrid
     poses: np.ndarray
+    lift_mm: np.ndarray
     yaw_deg: np.ndarray
     functionals: np.ndarray
     values: np.ndarray
@@ -104,6 +114,9 @@ class Exterior:
     layout : FitLayout
     extent : CoilExtent
     poses : (n, 4, 4) array
+        On the grid.
+    reached : (m, 4, 4) array
+        Those that the splines hold.
     spacing_mm : float
     """
 
@@ -111,15 +124,16 @@ class Exterior:
     layout: FitLayout
     extent: CoilExtent
     poses: np.ndarray
+    reached: np.ndarray
     spacing_mm: float
 
     @classmethod
     def over(cls, run, grid, poses):
         """For the coil of a run at the poses of a grid."""
-        extent, distance = CoilExtent.of(run.coil), run.constraints.distance_mm
-        height = distance - to_mm(extent.high)
+        height = run.dipole_height_mm
         layout = FitLayout.over(run.head.scalp, grid.center_mm, grid.radius_mm, check_height_mm=height)
-        return cls(run.coil, layout, extent, poses, SPACING_MM[closeness(extent, distance)])
+        spacing = SPACING_MM[closeness(height)]
+        return cls(run.coil, layout, CoilExtent.of(run.coil), poses, run.leaning(poses), spacing)
 
     @cached_property
     def expansion(self):
@@ -129,7 +143,7 @@ class Exterior:
     def of(self, currents):
         """Harmonic model of some currents and its spline."""
         model = self.layout.fit(currents)
-        centres, axes = self.poses[:, :3, 3], self.poses[:, :3, 2]
+        centres, axes = self.reached[:, :3, 3], self.reached[:, :3, 2]
         return model, SplineField.over(model, self.extent, centres, axes, spacing_mm=self.spacing_mm)
 
 
@@ -155,21 +169,14 @@ class Run:
 
     def search_grid(self, radius_mm):
         """Evaluate the mean field's functionals at every placement of a region."""
-        limits = self.constraints
-        center = self.search.center_mm or self.region.center_mm
-        grid = scalp_grid(self.head.scalp, center, radius_mm, self.search.spacing_mm)
-        poses, yaw_deg = grid.base_poses(limits.distance_mm), self.search.yaw_deg
+        yaw_deg = self.search.yaw_deg
+        with self.clock.stage("search"):
+            grid, lift, feasible = self.places(radius_mm, yaw_deg)
+        poses = grid.base_poses(self.constraints.distance_mm + lift)
         with self.clock.stage("exterior"):
             exterior = Exterior.over(self, grid, poses)
             model, field = exterior.of(self.currents)
         with self.clock.stage("search"):
-            feasible = feasible_grid(self.head, self.coil, poses, yaw_deg, limits)
-            if not feasible.any():
-                raise SearchError(
-                    f"none of {feasible.size} placements keeps {limits.min_clearance_mm:g} mm off the scalp "
-                    f"and within yaw_range_deg={limits.yaw_range_deg}; relax the constraints or raise "
-                    f"distance_mm={limits.distance_mm:g}"
-                )
             functionals, yaw_error = functionals_over_yaw(
                 field,
                 self.coil,
@@ -183,6 +190,7 @@ class Run:
         return Found(
             grid=grid,
             poses=poses,
+            lift_mm=lift,
             yaw_deg=yaw_deg,
             functionals=functionals,
             values=np.where(feasible, self.goal.of_functionals(functionals), -np.inf),
@@ -193,6 +201,58 @@ class Run:
             model=model,
             yaw_error=yaw_error,
         )
+
+    def places(self, radius_mm, yaw_deg):
+        """The grid of a region, how far each of its places is lifted, and its feasible yaw angles.
+
+        Raises
+        ------
+        SearchError
+            Nothing is left of the region.
+        """
+        limits = self.constraints
+        center = self.search.center_mm or self.region.center_mm
+        grid = scalp_grid(self.head.scalp, center, radius_mm, self.search.spacing_mm)
+        kept = np.flatnonzero(~limits.excludes(grid.points_mm))
+        if len(kept) == 0:
+            raise SearchError(
+                f"exclude={limits.exclude} leaves none of the {len(grid.points_mm)} scalp points within "
+                f"{radius_mm:g} mm of {point_words(grid.center_mm)} mm; shrink the balls or widen the search"
+            )
+        grid = grid.among(kept)
+        base = grid.base_poses(limits.distance_mm)
+        places = Places.over(self.head, self.coil, base, yaw_deg, limits)
+        if len(places.index) == 0:
+            allowed = int(limits.allows_yaw(yaw_deg).sum())
+            raise SearchError(
+                f"none of {len(kept)} positions x {allowed} of {len(yaw_deg)} yaw angles (yaw_range_deg="
+                f"{limits.yaw_range_deg}) keeps {limits.min_clearance_mm:g} mm off the scalp, even with the "
+                f"coil lifted by {HIGHEST_MM:g} mm from distance_mm={limits.distance_mm:g}; widen the "
+                "sector or the search, or check the coil's casing and axes with `efield coil info`"
+            )
+        return grid.among(places.index), places.lift_mm, places.feasible
+
+    @cached_property
+    def dipole_height_mm(self):
+        """Height over the scalp under which no dipole comes: by the distance, or by the contact rule."""
+        limits, extent = self.constraints, CoilExtent.of(self.coil)
+        tilted = to_mm(extent.radius) * np.sin(np.radians(limits.max_tilt_deg))
+        inside = cKDTree(self.coil.extent_mm).query(to_mm(self.coil.positions))[0].min()
+        return max(extent.height_mm(limits.distance_mm) - tilted, inside + limits.least_clearance_mm)
+
+    def leaning(self, poses):
+        """Poses, and the same tilted as far as is allowed: what the exterior field must hold."""
+        angle = np.radians(self.constraints.max_tilt_deg)
+        if angle == 0:
+            return poses
+        turns = np.tile(np.eye(4), (LEANS, 1, 1))
+        azimuth = 2 * np.pi * np.arange(LEANS) / LEANS
+        axes = np.stack([np.cos(azimuth), np.sin(azimuth), np.zeros(LEANS)], axis=1)
+        turns[:, :3, :3] = Rotation.from_rotvec(angle * axes).as_matrix()
+        leaning = poses[:, None] @ turns
+        distance = self.constraints.distance_mm
+        leaning[..., :3, 3] += distance * (poses[:, None, :3, 2] - leaning[..., :3, 2])
+        return np.concatenate([poses, leaning.reshape(-1, 4, 4)])
 
     def on_elements(self, found):
         """The grid valued by an objective of the element fields; unchanged where none is needed."""
@@ -235,15 +295,14 @@ class Run:
 
     def grid_placements(self, found, count):
         """(pose, search value) of the best distinct grid placements."""
-        picks = distinct_maxima(found, count)
-        return [(turned(found.poses[i], found.yaw_deg[j]), found.values[i, j]) for i, j in picks]
+        return [self.start(found, i, j) for i, j in distinct_maxima(found, count)]
 
     def refine(self, found, count):
         """(pose, search value) of the best distinct placements, polished."""
         polished = []
         picks = distinct_maxima(found, count)
         for done, (i, j) in enumerate(picks):
-            start = (turned(found.poses[i], found.yaw_deg[j]), found.values[i, j])
+            start = self.start(found, i, j)
             if is_local_maximum(found, i, j):
                 polished.append(self.polished(found, i, j, start))
             else:
@@ -251,29 +310,53 @@ class Run:
             self.clock.report("refine", (done + 1) / len(picks))
         return distinct(polished)
 
+    def placed(self, found, i, j):
+        """The pose of a grid placement, its coil exactly where it keeps its clearance."""
+        pose = turned(found.poses[i], found.yaw_deg[j])
+        if found.lift_mm[i]:  # the grid's distances are steps
+            pose[:3, 3] += found.lift_mm[i] * pose[:3, 2]
+        return self.feasible_set(found.grid).lifted(pose)[0]
+
+    def start(self, found, i, j):
+        """(pose, search value) of a grid placement; valued anew where it is not on the grid."""
+        pose = self.placed(found, i, j)
+        if np.array_equal(pose, turned(found.poses[i], found.yaw_deg[j])):
+            return pose, found.values[i, j]
+        functionals = found.field.functionals(self.coil, pose[None], self.didt)[0]
+        return pose, float(found.goal.of_functionals(functionals))
+
     def polished(self, found, i, j, start):
         """(pose, search value) of one grid placement polished; `start` where that gains nothing."""
         step = 360.0 / len(found.yaw_deg)
+        free = bool(self.constraints.max_tilt_deg or found.lift_mm[i])
         pose, value = polish(
             found.field,
             self.coil,
             found.goal,
-            ScalpChart.at(self.head.scalp, found.grid.points_mm[i], self.constraints.distance_mm),
+            self.chart(found, i),
             np.radians(found.yaw_deg[j]),
             didt=self.didt,
-            reach_mm=2 * self.search.spacing_mm,
-            yaw_reach=np.radians(max(10.0, 2 * step)),
-            allowed=lambda pose, point: self.allowed(found.grid, pose, point),
+            reach_mm=max(FREE_REACH_MM if free else 0.0, 2 * self.search.spacing_mm),
+            yaw_reach=np.radians(max(FREE_REACH_DEG if free else 10.0, 2 * step)),
+            **self.limits(found, i),
         )
         return start if value < start[1] else (pose, value)
 
-    def allowed(self, grid, pose, point):
-        """Whether a pose over a scalp point lies in the region and keeps the constraints."""
-        inside = np.linalg.norm(point - grid.center_mm) <= grid.radius_mm
-        if not inside or not self.constraints.allows_yaw(yaw_to_midline(pose)):
-            return False
-        least = self.constraints.min_clearance_mm - CONTACT_MM
-        return clearance_mm(self.head.scalp, self.coil, pose) >= least
+    def chart(self, found, i):
+        """The chart of a position of the grid."""
+        limits = self.constraints
+        point = found.grid.points_mm[i]
+        return ScalpChart.at(self.head.scalp, point, limits.distance_mm, limits.max_tilt_deg)
+
+    def limits(self, found, i):
+        """What the polish of a position of the grid must keep."""
+        limits = self.feasible_set(found.grid)
+        distance = self.constraints.distance_mm + found.lift_mm[i]
+        return {"allowed": limits.allowed, "limits": limits, "distance_mm": distance}
+
+    def feasible_set(self, grid):
+        """The placements over a grid's region that keep the constraints."""
+        return FeasibleSet(self.head.scalp, self.coil, self.constraints, grid.center_mm, grid.radius_mm)
 
     def judge(self, chosen, *, in_order=False):
         """The chosen placements, best first by the objective itself, and the winner's field.
