@@ -1,5 +1,6 @@
 """The field of a coil at given placements."""
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from efield.errors import EfieldError, PlacementError
 from efield.fem.source import dadt, dipoles_in_head, element_field
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.coils import load_coil
+from efield.model.coverage import coverage_gap
 from efield.model.heads import load_head
 from efield.model.placement import Placement
 from efield.solve.prepared import BLOCK, prepare
@@ -131,6 +133,11 @@ def simulate(
     -------
     Field, or a tuple of Field for a sequence of placements
 
+    Warns
+    -----
+    UserWarning
+        The coil's field was sampled in a box that does not cover the head; names the uncovered share.
+
     Raises
     ------
     PlacementError
@@ -144,6 +151,9 @@ def simulate(
     coil = load_coil(coil)
     didt = check_didt(didt)
     poses, single = _as_placements(placements)
+    gaps = (coverage_gap(prepared.head, coil, pose) for pose in poses)
+    if gap := next(filter(None, gaps), None):
+        warnings.warn(gap, UserWarning, stacklevel=2)
     fields = []
     for start in range(0, len(poses), BLOCK):
         batch = poses[start : start + BLOCK]

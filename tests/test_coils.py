@@ -28,6 +28,7 @@ from efield.model.coil_geometry import (
     magstim_figure8_70mm,
 )
 from efield.model.coil_info import describe_coil
+from efield.model.coil_library import ROUND_90MM, UNVERIFIED
 from efield.model.coils import BUILTIN_COILS, load_coil
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "coil_discretization.py"
@@ -226,7 +227,6 @@ def test_impossible_coils():
 
 def test_builtin_coils_say_what_is_assumed():
     coil = load_coil("figure8-70mm")
-    assert list(BUILTIN_COILS) == ["figure8-70mm"]
     assert (coil.name, coil.max_didt) == ("figure8-70mm", 114.7e6)
     assert len(coil.moments) <= 2000
     notes = " ".join(coil.notes)
@@ -321,9 +321,13 @@ def test_unusable_sources(tmp_path):
     (tmp_path / "noise.bin").write_bytes(bytes(range(256)))
     for name in ("a.tcd", "a.nii.gz", "A.NII", "a.nii"):
         (tmp_path / name).write_bytes(b"{}")
-        with pytest.raises(CoilError, match=r"cannot use yet; use the \.ccd file"):
+        with pytest.raises(FormatError, match=name):
             load_coil(tmp_path / name)
-    with pytest.raises(CoilError, match=r"'figure8-70'.*built-in coils: figure8-70mm\. Did you mean"):
+    with pytest.raises(CoilError, match="spacing_mm must be a positive number, not 0"):
+        load_coil("figure8-70mm", spacing_mm=0)
+    with pytest.raises(
+        CoilError, match=r"'figure8-70'.*built-in coils: figure8-70mm, round-90mm\. Did you mean"
+    ):
         load_coil("figure8-70")
     with pytest.raises(CoilError, match=r"missing\.ccd does not exist; .*figure8-70mm"):
         load_coil("missing.ccd")
@@ -333,6 +337,66 @@ def test_unusable_sources(tmp_path):
         load_coil(3)
     with pytest.raises(FormatError, match="binary data"):
         load_coil(tmp_path / "noise.bin")
+
+
+def test_every_builtin_coil_says_where_it_comes_from():
+    for name, build in BUILTIN_COILS.items():
+        coil = build()
+        assert coil.name == name and len(coil.moments) <= 1000 and coil.casing_mm is not None
+        text = "\n".join(coil.notes)
+        assert "Not modelled" in text and "max_didt" in text
+        assert text.startswith(("Source: ", UNVERIFIED))
+
+
+def test_round_coil_is_its_turns():
+    """Against current loops in closed form, one for each turn."""
+    points = np.random.default_rng(2).uniform([-80, -80, 10], [80, 80, 100], (200, 3))
+    loops = [loop_vector_potential(r / 1e3, -0.008, points / 1e3) for r in ROUND_90MM.turn_radii_mm]
+    a = load_coil("round-90mm").a_field(points)
+    assert np.linalg.norm(a - sum(loops)) < 3e-3 * np.linalg.norm(a)  # the wires are 6 mm high
+
+
+def test_sidecars_and_displayed_didt(tmp_path):
+    record = replace(RECORD, header={"dIdtmax": "150.5", "dIdtstim": "158", "stimulator": "Pulse X"})
+    write_ccd(tmp_path / "My_Coil.ccd", record)
+    (tmp_path / "my_coil.TSV").write_text("# Time\tX\tX_fit\tY\n0\t0\t0\t0\n1e-5\t1\t0.9\t0.5\n")
+    (stimulator,) = load_coil(tmp_path / "My_Coil.ccd").stimulators
+    assert (stimulator.name, stimulator.max_didt, stimulator.displayed_max_didt) == (
+        "Pulse X",
+        150.5e6,
+        158e6,
+    )
+    assert [(w.name, w.duration) for w in stimulator.waveforms] == [("X", 1e-5), ("Y", 1e-5)]
+    assert stimulator.waveforms[0].fit.tolist() == [0, 0.9] and stimulator.waveforms[1].fit is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: expected the tab-separated names"),
+        ("0\t1\n", "line 1: expected"),
+        ("# Time\tX\n0\t0\n", "1 samples"),
+        ("# Time\tX\n0\t0\n1e-5\n", "line 3: 1 columns, but line 1 names 2"),
+        ("# Time\tX\n0\t0\n1e-5\tfast\n", "line 3: .* not 2 finite numbers"),
+        ("# Time\tX\n0\t0\n1e-5\tnan\n", "line 3"),
+        ("# Time\tX\n\n0\t0\n0\t1\n", "line 4: time 0 is not after"),
+        ("# Time\tX\n0\t0\n50\t1\n", "lasts 50 s"),
+    ],
+)
+def test_bad_waveforms(tmp_path, text, message):
+    write_ccd(tmp_path / "b.ccd", RECORD)
+    (tmp_path / "b.tsv").write_text(text)
+    with pytest.raises(FormatError, match=message) as caught:
+        load_coil(tmp_path / "b.ccd")
+    assert "b.tsv" in str(caught.value)
+
+
+def test_real_waveform(shared):
+    (stimulator,) = load_coil(shared("data/coils/MagVenture_MCF-B65.ccd")).stimulators
+    assert (stimulator.max_didt, stimulator.displayed_max_didt) == (147.86e6, 151e6)
+    (waveform,) = stimulator.waveforms
+    assert waveform.name == "MagPro_X100" and waveform.duration == pytest.approx(520e-6)
+    assert np.abs(waveform.fit).max() == pytest.approx(1, abs=0.05)
 
 
 # Description

@@ -17,7 +17,18 @@ from scipy.spatial.transform import Rotation
 import efield.kernels
 from efield.analytic.shapes import box, layered_sphere
 from efield.fem.assemble import assemble, geometry
-from efield.kernels import biot_savart, bounds, dipole, fem, harmonic, magnitude, sparse, spline, topology
+from efield.kernels import (
+    biot_savart,
+    bounds,
+    dipole,
+    fem,
+    harmonic,
+    magnitude,
+    sparse,
+    spline,
+    topology,
+    wire,
+)
 from efield.kernels import geometry as triangles
 from efield.model.mesh import TetMesh
 from efield.model.surface import TriSurface
@@ -50,6 +61,11 @@ def dipole_arguments(rng):
     points = rng.uniform(-0.05, 0.05, (3, n))
     positions = rng.uniform(0.06, 0.1, (2, 9, 3))
     return 0, n, points, positions, rng.standard_normal((2, 9, 3)), np.zeros((n, 3, 2))
+
+
+def wire_arguments(rng):
+    starts, ends = rng.uniform(0.06, 0.1, (2, 9, 3))
+    return 0, 40, rng.uniform(-0.05, 0.05, (40, 3)), starts, ends, np.zeros((40, 3))
 
 
 def mesh_arrays(rng):
@@ -307,6 +323,7 @@ CASES = {
     biot_savart.field_of_currents: field_of_currents_arguments,
     harmonic.potentials: potentials_arguments,
     harmonic.inverse_distances: lambda rng: (0, 20, *rng.uniform(-1, 1, (2, 20, 3)), np.zeros((20, 20))),
+    wire.segment_potential: wire_arguments,
     spline.coil_values: lambda rng: coil_arguments(rng, (3,)),
     spline.coil_gradients: lambda rng: coil_arguments(rng, (3,), (3, 6)),
     spline.field_values: field_values_arguments,

@@ -4,6 +4,8 @@ import nibabel
 import numpy as np
 import oracles
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from efield.errors import CoilError, FormatError
 from efield.io.ccd import read_ccd
@@ -118,3 +120,20 @@ def test_ccd_and_nifti_of_one_coil_agree(shared, name):
     expected = oracles.dipole_a(coil.positions_m, coil.moments, points / 1e3)
     difference = np.linalg.norm(sample_a_field(record, points) - expected)
     assert difference < 1e-7 * np.linalg.norm(expected)  # the grid is float32
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_damaged_header_is_read_or_refused_but_never_crashes(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("fuzz")
+    content = bytearray(save(folder / "good.nii", linear_field()[0].astype(np.float32)).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, 351))] = data.draw(st.integers(0, 255))
+    path = folder / "a.nii"
+    path.write_bytes(content[: data.draw(st.integers(300, len(content)))])
+    try:
+        record = read_a_field(path)
+    except FormatError as error:
+        assert str(path) in str(error)
+    else:
+        assert np.isfinite(record.data).all() and np.isfinite(record.affine).all()

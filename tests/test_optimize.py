@@ -462,7 +462,17 @@ def test_progress_is_reported(tmp_path):
     calls = []
     on_sphere(progress=lambda stage, fraction: calls.append((stage, fraction)))
     stages = list(dict.fromkeys(stage for stage, _ in calls))
-    assert stages == ["load", "setup", "adjoint", "exterior", "search", "modes", "refine", "check"]
+    assert stages == [
+        "load",
+        "setup",
+        "adjoint",
+        "exterior",
+        "search",
+        "modes",
+        "refine",
+        "check",
+        "robustness",
+    ]
     assert all(0 <= fraction <= 1 for _, fraction in calls)
     for stage in stages:
         fractions = [fraction for s, fraction in calls if s == stage]

@@ -11,6 +11,20 @@ def vector_potential(begin, end, points, positions, moments, out):
         out[begin:end, :, k] = dipole_a(positions[k], moments[k], points[:, begin:end].T)
 
 
+# --- wires
+
+
+def segment_potential(begin, end, points, starts, ends, out):
+    """The line integral of dl / |r - r'| by Gauss's rule."""
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    for i in range(begin, end):
+        out[i] = 0.0
+        for node, weight in zip(nodes, weights, strict=True):
+            where = (starts + ends) / 2 + node / 2 * (ends - starts)
+            distance = np.linalg.norm(points[i] - where, axis=1)
+            out[i] += 1e-7 * (weight / 2 * (ends - starts) / distance[:, None]).sum(axis=0)
+
+
 # --- first-order elements
 
 

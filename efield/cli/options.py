@@ -64,7 +64,11 @@ head_options = apply(
 )
 
 coil_option = click.option(
-    "--coil", metavar="C", default=DEFAULT_COIL, show_default=True, help="Built-in coil or .ccd file."
+    "--coil",
+    metavar="C",
+    default=DEFAULT_COIL,
+    show_default=True,
+    help="Built-in coil, or a .ccd, .tcd or .nii.gz file.",
 )
 
 radius_option = click.option(

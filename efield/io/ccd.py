@@ -58,6 +58,12 @@ class CcdRecord:
         return None if value is None else self._positive("dIdtmax", value[0])
 
     @property
+    def didt_displayed(self):
+        """Largest dI/dt that the stimulator displays, A/us, or None; it differs from the measured one."""
+        value = self._numbers("dIdtstim", 1)
+        return None if value is None else self._positive("dIdtstim", value[0])
+
+    @property
     def limits_mm(self):
         """(3, 2) suggested limits of a sampled field along x, y and z, mm, or None."""
         limits = [self._numbers(axis, 2) for axis in "xyz"]
@@ -123,7 +129,7 @@ def read_ccd(path):
     record = CcdRecord(dipoles[:, :3], dipoles[:, 3:], title, header)
     _check_units(path, record.positions_m)
     try:
-        _ = record.didt_max, record.limits_mm, record.resolution_mm
+        _ = record.didt_max, record.didt_displayed, record.limits_mm, record.resolution_mm
     except FormatError as error:
         raise FormatError(f"{path}, line 1: {error}") from None
     return record

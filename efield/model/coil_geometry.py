@@ -229,7 +229,7 @@ def magstim_figure8_70mm(spacing_mm=8.0):
             "ASSUMED: casing 16 mm thick and 6 mm wider than the windings; only clearance depends on it. "
             "Handle and cable are left out.",
             "max_didt: 114.7 A/us measured with a Magstim D70 on a Magstim Rapid (Drakaki et al. 2022, "
-            "doi 10.1016/j.brs.2022.04.017).",
+            "doi 10.1016/j.brs.2022.04.017); what that device displays is not known.",
             "Not modelled: the spiral's radial step, the connecting leads, current crowding in the wire "
             "(an even current density is assumed).",
         ),

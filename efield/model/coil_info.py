@@ -1,9 +1,8 @@
 """What a coil is, for ``efield coil info``; its current is read off its computed field."""
 
-import numpy as np
+from dataclasses import asdict, fields
 
-from efield.kernels.dipole import vector_potential
-from efield.units import to_m
+import numpy as np
 
 __all__ = ["describe_coil"]
 
@@ -32,14 +31,17 @@ def describe_coil(coil):
     dict
         ``name``, ``n_dipoles``, ``bounds_mm`` (lowest and highest corner of the dipoles),
         ``z_range_mm``, ``sum_moments`` (sum of |m|, m^2 i.e. A m^2 per A), ``net_moment`` (3,) the
-        same unit, ``casing_points`` (null: no casing), ``max_didt`` (A/s or null), ``notes``,
-        ``sha256``; ``current`` in words; ``probe_mm`` and ``induced_e`` (3,), E = -dA/dt there per
-        A/s of dI/dt, V/m, in the coil frame and without a head; ``half_turn``: ``effect`` of a yaw of
+        same unit, ``casing_points`` (null: no casing), ``max_didt`` (A/s or null), ``stimulators`` (name,
+        brand, ``max_didt``, ``displayed_max_didt``, A/s or null, ``waveforms``: name and duration, s),
+        ``deformations`` (name, unit, initial, low, high, moves), ``fit_error`` (of equivalent dipoles, or
+        null), ``notes``, ``sha256``; ``current`` in words; ``probe_mm`` and ``induced_e`` (3,),
+        E = -dA/dt there per A/s of dI/dt, V/m, in the coil frame and without a head; ``half_turn``:
+        ``effect`` of a yaw of
         180 degrees (``reverses``, ``keeps`` or ``changes`` the field), ``deviation`` from a reversal
         relative to the largest |A|, ``tolerance``, and ``text``.
     """
     low, high = coil.positions_mm.min(axis=0), coil.positions_mm.max(axis=0)
-    field = -_a_field(coil, np.array([PROBE_MM]))[0]
+    field = -coil.a_field(np.array([PROBE_MM]))[0]
     return {
         "name": coil.name,
         "n_dipoles": len(coil.moments),
@@ -49,6 +51,9 @@ def describe_coil(coil):
         "net_moment": coil.moments.sum(axis=0).tolist(),
         "casing_points": None if coil.casing_mm is None else len(coil.casing_mm),
         "max_didt": coil.max_didt,
+        "stimulators": [_stimulator(s) for s in coil.stimulators],
+        "deformations": [{**asdict(p), "moves": list(p.moves)} for p in coil.deformations],
+        "fit_error": coil.fit_error,
         "notes": list(coil.notes),
         "sha256": coil.sha256,
         "current": _current_in_words(coil, field),
@@ -58,16 +63,13 @@ def describe_coil(coil):
     }
 
 
-def _a_field(coil, points_mm):
-    """(n, 3) vector potential per ampere, T m, at points in the coil frame."""
-    points = np.ascontiguousarray(to_m(points_mm).T)
-    out = np.empty((len(points_mm), 3, 1))
-    vector_potential(0, len(out), points, coil.positions[None], coil.moments[None], out)
-    return out[:, :, 0]
+def _stimulator(stimulator):
+    waveforms = [{"name": w.name, "duration": w.duration} for w in stimulator.waveforms]
+    return {**{f.name: getattr(stimulator, f.name) for f in fields(stimulator)}, "waveforms": waveforms}
 
 
 def _current_in_words(coil, field):
-    largest = np.linalg.norm(_a_field(coil, _plane(coil, PROBE_MM[2])), axis=1).max()
+    largest = np.linalg.norm(coil.a_field(_plane(coil, PROBE_MM[2])), axis=1).max()
     strength = np.linalg.norm(field)
     if strength < VANISHING * largest:
         net = coil.moments.sum(axis=0)
@@ -97,7 +99,7 @@ def _half_turn(coil):
     """Compare A with the A of the coil turned by 180 degrees about z, at points below the casing."""
     points = np.vstack([_plane(coil, depth) for depth in (5.0, 10.0, 20.0, 40.0)])
     turn = np.array([-1.0, -1.0, 1.0])
-    before, after = _a_field(coil, points), turn * _a_field(coil, turn * points)
+    before, after = coil.a_field(points), turn * coil.a_field(turn * points)
     scale = np.linalg.norm(before, axis=1).max()
     reversal = float(np.linalg.norm(after + before, axis=1).max() / scale)
     identity = float(np.linalg.norm(after - before, axis=1).max() / scale)

@@ -1,71 +1,80 @@
 """Coils by name or file."""
 
 import difflib
+import warnings
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
 from efield.errors import CoilError
 from efield.io.ccd import read_ccd
+from efield.io.nifti import read_a_field
+from efield.io.stimulator import Stimulator, read_waveforms
 from efield.io.stl import read_stl
+from efield.io.tcd import DIPOLES, GRID, read_tcd
 from efield.model.coil import Coil
-from efield.model.coil_geometry import magstim_figure8_70mm
+from efield.model.coil_assembly import CoilAssembly, Part, surface_points
+from efield.model.coil_fit import DEFAULT_SPACING_MM, HEAD_MM, fit_grid, fit_wires
+from efield.model.coil_folders import find_coil
+from efield.model.coil_library import BUILTIN_COILS
+from efield.model.coil_wires import closed_wires
+from efield.model.surface import TriSurface
 from efield.units import to_mm
 
 __all__ = ["BUILTIN_COILS", "load_coil"]
 
-BUILTIN_COILS = MappingProxyType({"figure8-70mm": magstim_figure8_70mm})
-"""Names of the built-in coils and the functions that build them."""
-
-UNSUPPORTED = {
-    ".tcd": "a .tcd coil",
-    ".nii": "a sampled A-field",
-    ".nii.gz": "a sampled A-field",
-}
-
-CASING_SPACING_MM = 5.0
-"""Casing triangles larger than this are sampled inside too: clearance is taken over points."""
+POOR_FIT = 5e-3
+"""Error of equivalent dipoles above which loading a coil warns."""
 
 
-def load_coil(source):
+def load_coil(source, *, spacing_mm=DEFAULT_SPACING_MM):
     """The coil that `source` names.
 
     Parameters
     ----------
     source : str, path-like or Coil
-        A built-in name (`BUILTIN_COILS`), a ``.ccd`` file, or a `Coil`, which is returned as it is.
-        A file ``<stem>.stl`` beside the ``.ccd``, in any case, is its casing (mm).
+        A built-in name (`BUILTIN_COILS`); a ``.ccd``, ``.tcd``, ``.nii`` or ``.nii.gz`` file; the name of
+        such a file in one of the user's coil folders (:mod:`efield.model.coil_folders`); or a `Coil`, which
+        is returned as it is. Beside a ``.ccd`` or sampled field, ``<stem>.stl`` is its casing (mm) and
+        ``<stem>.tsv`` its pulse, in any case.
+    spacing_mm : float
+        Between the equivalent dipoles of wires and sampled fields.
 
     Returns
     -------
     Coil
+        Of a file with movable parts: at their initial values; of one with several stimulators: all at the
+        same dI/dt.
 
     Raises
     ------
     CoilError
-        Unknown name, missing file, a format that is not supported, or a casing that is not in mm.
+        Unknown name, missing file, a casing that is not in mm, wires or a sampled field that dipoles cannot
+        stand for.
     FormatError
-        A ``.ccd`` or casing file that cannot be understood.
+        A file that cannot be understood.
     """
     if isinstance(source, Coil):
         return source
     if not isinstance(source, str | Path):
         raise CoilError(f"a coil is a name, a path or a Coil, not {type(source).__name__}: {source!r}")
+    if not (np.isfinite(spacing_mm) and spacing_mm > 0):
+        raise CoilError(f"spacing_mm must be a positive number, not {spacing_mm}")
     name = str(source).strip().casefold()
     if name in BUILTIN_COILS:
         return BUILTIN_COILS[name]()
     path = Path(source)
     if path.is_dir():
-        raise CoilError(f"{path} is a folder; name a .ccd file in it or a built-in coil: {_builtins()}")
+        raise CoilError(f"{path} is a folder; name a coil file in it or a built-in coil: {_builtins()}")
+    if not path.exists():
+        path = find_coil(str(source)) or path
     if not path.exists():
         raise CoilError(_missing(path))
-    for suffix, kind in UNSUPPORTED.items():
-        if name.endswith(suffix):
-            raise CoilError(
-                f"{path} is {kind}, which efield cannot use yet; use the .ccd file of the same coil, or a "
-                f"built-in coil: {_builtins()}"
-            )
+    lower = path.name.casefold()
+    if lower.endswith(".tcd"):
+        return _from_tcd(path, spacing_mm)
+    if lower.endswith((".nii", ".nii.gz")):
+        return _from_samples(path, spacing_mm)
     return _from_ccd(path)
 
 
@@ -74,25 +83,181 @@ def _from_ccd(path):
     source = ", ".join(
         f"{key}={record.get(key)}" for key in ("brand", "coilname", "stimulator") if record.get(key)
     )
-    notes = [f"Read from {path.name}" + (f" ({source})." if source else ".")]
-    casing_path = _sidecar(path, ".stl")
-    if casing_path is None:
-        notes.append("No casing file: clearance is taken over the dipoles, which lie inside the casing.")
-    else:
-        notes.append(f"Casing from {casing_path.name}.")
+    casing, waveforms, notes = _sidecars(path, path.stem)
+    max_didt = None if record.didt_max is None else record.didt_max * 1e6
+    displayed = None if record.didt_displayed is None else record.didt_displayed * 1e6
+    stimulator = Stimulator(record.get("stimulator"), None, max_didt, waveforms, displayed)
     return Coil(
         positions_mm=to_mm(record.positions_m),
         moments=record.moments,
         name=path.stem,
-        casing_mm=None if casing_path is None else _read_casing(casing_path),
-        max_didt=None if record.didt_max is None else record.didt_max * 1e6,
-        notes=tuple(notes),
+        casing_mm=casing,
+        max_didt=max_didt,
+        notes=(f"Read from {path.name}" + (f" ({source})." if source else "."), *notes),
+        stimulators=(stimulator,),
     )
+
+
+def _from_samples(path, spacing_mm):
+    record = read_a_field(path)
+    stem = path.name[: path.name.casefold().rindex(".nii")]
+    casing, waveforms, notes = _sidecars(path, stem)
+    fields = np.split(record.data, record.data.shape[3] // 3, axis=3)
+    fits = [
+        _fitted(path, f"stimulator {k}", fit_grid, record.affine, f, spacing_mm) for k, f in enumerate(fields)
+    ]
+    return Coil(
+        positions_mm=np.vstack([fit.positions_mm for fit in fits]),
+        moments=np.vstack([fit.moments for fit in fits]),
+        name=stem,
+        casing_mm=np.vstack([fit.extent_mm for fit in fits]) if casing is None else casing,
+        notes=(
+            f"Read from {path.name}: a field sampled at {_times(record.data.shape[:3])} points, "
+            f"{len(fields)} stimulator(s).",
+            *_fit_notes(fits),
+            *notes,
+        ),
+        stimulator=np.repeat(np.arange(len(fits)), [len(fit.moments) for fit in fits]),
+        stimulators=tuple(Stimulator(waveforms=waveforms) for _ in fits),
+        fit_error=max(fit.error for fit in fits),
+        sampled_boxes=(_unit_box(record.affine, record.data.shape),),
+    )
+
+
+def _from_tcd(path, spacing_mm):
+    record = read_tcd(path)
+    surfaces = [TriSurface(s.points_mm, s.faces) for s in record.surfaces]
+    for index, surface in enumerate(surfaces):
+        _check_casing_size(f"{path}: key coilModels[{index}]", surface.vertices_mm)
+    made = [_part(path, index, e, record, surfaces, spacing_mm) for index, e in enumerate(record.elements)]
+    fits = [fit for _, fit, _ in made if fit is not None]
+    described = " ".join(text for text in (record.brand, record.name, record.version) if text)
+    facts = {
+        "name": path.stem,
+        "notes": (
+            f"Read from {path.name}" + (f" ({described})." if described else "."),
+            *_fit_notes(fits),
+            *(note for _, _, notes in made for note in notes),
+        ),
+        "stimulators": record.stimulators,
+        "fit_error": max((fit.error for fit in fits), default=None),
+    }
+    return CoilAssembly(
+        parts=tuple(part for part, _, _ in made),
+        ranges=record.ranges,
+        casing=None if record.casing is None else surfaces[record.casing],
+        apart=record.self_intersection,
+        facts=facts,
+    ).coil()
+
+
+def _part(path, index, element, record, surfaces, spacing_mm):
+    """(Part, Fit or None, notes) of one element of a ``.tcd`` file."""
+    name = element.name or f"element {index}"
+    fit, notes, box = None, (), None
+    if element.kind == DIPOLES:
+        positions, moments, extent = element.points_mm, element.values, element.points_mm
+    elif element.kind == GRID:
+        fit = _fitted(path, name, fit_grid, element.affine, element.data, spacing_mm)
+        positions, moments, extent = fit.positions_mm, fit.moments, fit.extent_mm
+        box = _unit_box(element.affine, element.data.shape)
+    else:
+        starts, ends, leads, reading = closed_wires(element.points_mm, element.values)
+        fit = _fitted(path, name, fit_wires, starts, ends, spacing_mm)
+        positions, moments, extent = fit.positions_mm, fit.moments, element.points_mm
+        notes = (f"Wires of {name}: points read as the {reading} of each line element.",)
+        if leads > 0:
+            notes += (f"{name} is not closed: {leads:.1f} mm of straight leads back were added.",)
+    part = Part(
+        positions_mm=positions,
+        moments=moments,
+        stimulator=element.stimulator,
+        extent_mm=extent,
+        casing=None if element.casing is None else surfaces[element.casing],
+        deformations=tuple(record.deformations[k] for k in element.deformations),
+        name=name,
+        sampled_box=box,
+    )
+    return part, fit, notes
+
+
+def _fitted(path, what, fit, first, second, spacing_mm):
+    """Equivalent dipoles, or an error that names the file."""
+    try:
+        result = fit(first, second, spacing_mm=spacing_mm)
+    except CoilError as error:
+        raise CoilError(f"{path}, {what}: {error}") from error
+    if result.error > POOR_FIT:
+        warnings.warn(
+            f"{path}, {what}: equivalent dipoles reproduce its field to {100 * result.error:.2g} % only; "
+            "a smaller spacing of dipoles may help",
+            UserWarning,
+            stacklevel=4,
+        )
+    return result
+
+
+def _fit_notes(fits):
+    return tuple(
+        f"{len(fit.moments)} equivalent dipoles; error of A at points left out of the fit "
+        f"{100 * fit.error:.2g} % from {HEAD_MM:g} mm above the windings on, "
+        f"{100 * fit.near_error:.2g} % nearer."
+        for fit in fits
+    )
+
+
+def _unit_box(affine, shape):
+    """Map from mm to the unit cube whose corners are the outermost samples."""
+    scale = np.diag([*(1.0 / (np.array(shape[:3]) - 1)), 1.0])
+    return scale @ np.linalg.inv(affine)
+
+
+def _times(shape):
+    return " x ".join(map(str, shape))
+
+
+def _sidecars(path, stem):
+    """Casing points, waveforms and notes from the files beside a coil file."""
+    casing_path, waveform_path = _sidecar(path, stem, ".stl"), _sidecar(path, stem, ".tsv")
+    casing, waveforms, notes = None, (), []
+    if casing_path is None:
+        notes.append("No casing file: clearance is taken over the dipoles, which lie inside the casing.")
+    else:
+        casing = _read_casing(casing_path)
+        notes.append(f"Casing from {casing_path.name}.")
+    if waveform_path is not None:
+        waveforms = read_waveforms(waveform_path)
+        notes.append(f"Pulse from {waveform_path.name}.")
+    return casing, waveforms, notes
+
+
+def _sidecar(path, stem, suffix):
+    """The file beside `path` with a stem and `suffix`, in any case; exact case first."""
+    matches = [
+        p
+        for p in path.parent.iterdir()
+        if p.stem.casefold() == stem.casefold() and p.suffix.casefold() == suffix and p.is_file()
+    ]
+    return min(matches, key=lambda p: (p.stem != stem, p.name), default=None)
+
+
+def _read_casing(path):
+    """(n, 3) points of a casing surface, mm."""
+    corners = read_stl(path)
+    _check_casing_size(f"casing {path}", corners.reshape(-1, 3))
+    return surface_points(corners)
+
+
+def _check_casing_size(what, points):
+    span = np.ptp(points, axis=0).max()
+    if not 5 <= span <= 2000:
+        raise CoilError(f"{what} is {span:g} mm wide; its vertices must be in millimetres")
 
 
 def _missing(path):
     if path.suffix or len(path.parts) > 1:
-        return f"coil file {path} does not exist; give a .ccd file or a built-in coil: {_builtins()}"
+        known = f"give a .ccd, .tcd or .nii.gz file or a built-in coil: {_builtins()}"
+        return f"coil file {path} does not exist; {known}"
     close = difflib.get_close_matches(str(path).casefold(), BUILTIN_COILS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"no coil is named {str(path)!r} and no such file exists; built-in coils: {_builtins()}.{hint}"
@@ -100,31 +265,3 @@ def _missing(path):
 
 def _builtins():
     return ", ".join(BUILTIN_COILS)
-
-
-def _sidecar(path, suffix):
-    """The file beside `path` with the same stem and `suffix`, in any case; exact case first."""
-    matches = [
-        p
-        for p in path.parent.iterdir()
-        if p.stem.casefold() == path.stem.casefold() and p.suffix.casefold() == suffix and p.is_file()
-    ]
-    return min(matches, key=lambda p: (p.stem != path.stem, p.name), default=None)
-
-
-def _read_casing(path):
-    """(n, 3) points of a casing surface, mm: its corners and, on large triangles, points between."""
-    corners = read_stl(path)
-    span = np.ptp(corners.reshape(-1, 3), axis=0).max()
-    if not 5 <= span <= 2000:
-        raise CoilError(f"casing {path} is {span:g} mm wide; its vertices must be in millimetres")
-    edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
-    divisions = np.maximum(1, np.ceil(edges / CASING_SPACING_MM).astype(int))
-    samples = [_lattice(n) @ corners[divisions == n] for n in np.unique(divisions)]
-    return np.unique(np.vstack([s.reshape(-1, 3) for s in samples]), axis=0)
-
-
-def _lattice(n):
-    """(m, 3) barycentric coordinates of a triangle's corners and of points 1/n of an edge apart."""
-    i, j = np.array([(i, j) for i in range(n + 1) for j in range(n + 1 - i)]).T
-    return np.stack([i, j, n - i - j], axis=1) / n

@@ -4,8 +4,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from efield.frames import direction_words
 from efield.results.picture import picture_axes
-from efield.results.words import didt_words, direction_words
+from efield.results.words import didt_words
 
 
 def save_comparison_picture(comparison, path, *, dpi=150):

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import numpy as np
 
 from efield.metrics import field_metrics
+from efield.model.coverage import coverage_gap
 from efield.results.parts import Candidates, ObjectiveValue, ResultWarning
 from efield.results.provenance import provenance
 from efield.results.result import OptimizeResult
@@ -123,6 +124,8 @@ def _operator_facts(operator):
 
 
 def _warnings(run, found, best, check):
+    if gap := coverage_gap(run.head, run.coil, best.placement):
+        yield ResultWarning("coil_coverage", gap)
     if found.on_edge:
         yield _edge_warning(found.grid)
     if run.region.moved_mm > 0:
