@@ -71,6 +71,7 @@ def calls(monkeypatch):
         "optimize",
         "simulate",
         "compare",
+        "cohort",
         "export",
         "head",
         "head info",

@@ -43,8 +43,8 @@ def run_cohort(
     ----------
     subjects : path or sequence of mapping
         A table (``.csv``, ``.tsv``) with the columns ``subject``, ``head`` and a subject's own
-        (``coil``, ``target``, ``distance_mm``, ``direction``, ``hotspot``, ``landmarks``, ``map``, ``map_mask``,
-        ``lowest``); a folder of ``m2m_<subject>``; or such rows.
+        (``coil``, ``target``, ``distance_mm``, ``direction``, ``hotspot``, ``landmarks``, ``map``,
+        ``map_mask``, ``lowest``); a folder of ``m2m_<subject>``; or such rows.
     out_dir : path
         Gets the table, and one result folder a subject below ``subjects``.
     study : {"optimize", "compare"}

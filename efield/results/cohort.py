@@ -291,8 +291,8 @@ def paired_statistics(rows):
         One a method, in the order of the table. ``n`` subjects for which it has a number; of its mean |E| in
         the target (V/m) and of its percentage of the optimum the mean, the standard deviation (n - 1) and the
         95 % interval of the mean (Student's t); of the paired difference method - optimum (V/m) the same, and
-        Cohen's d_z: its mean over its standard deviation. None where n is too small, or the differences do not
-        vary.
+        Cohen's d_z: its mean over its standard deviation. None where n is too small, or the differences do
+        not vary.
     """
     methods = dict.fromkeys(row["method"] for row in rows if row["method"] is not None)
     return [_statistics(method, [r for r in rows if r["method"] == method]) for method in methods]
