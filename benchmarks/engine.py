@@ -275,9 +275,9 @@ def grid_optimum(source, coil, search):
     return float(np.where(allowed, value, -np.inf).max()), value.size, model.error
 
 
-def optimum(source, coil, search):
+def optimum(source, coil, search, objective="mean_magnitude"):
     """The whole run of a user, from the file."""
-    return optimize_coil(source, coil, TARGET, search=search, didt=DIDT)
+    return optimize_coil(source, coil, TARGET, search=search, objective=objective, didt=DIDT)
 
 
 def dipoles(coil, pose):

@@ -68,6 +68,13 @@ def wire_arguments(rng):
     return 0, 40, rng.uniform(-0.05, 0.05, (40, 3)), starts, ends, np.zeros((40, 3))
 
 
+def axial_potential_arguments(rng):
+    n = 700
+    points, positions = rng.uniform(-0.05, 0.05, (3, n)), rng.uniform(-0.02, 0.02, (9, 3))
+    poses = np.stack([np.column_stack([random_rotation(rng), rng.uniform(0.07, 0.1, 3)]) for _ in range(2)])
+    return 0, n, points, poses, positions, rng.standard_normal(9), np.zeros((n, 3, 2))
+
+
 def mesh_arrays(rng):
     mesh = box((2, 3, 2), (20.0, 30.0, 20.0), jitter=0.15, seed=1)
     tets = mesh.tets.copy()
@@ -291,6 +298,7 @@ def closest_points_arguments(rng):
 
 CASES = {
     dipole.vector_potential: dipole_arguments,
+    dipole.axial_potential: axial_potential_arguments,
     fem.count_node_tets: count_node_tets_arguments,
     fem.fill_node_tets: fill_node_tets_arguments,
     fem.count_neighbours: count_neighbours_arguments,
@@ -457,6 +465,7 @@ SINGLE = {
     magnitude.mean_magnitudes: magnitudes_arguments,
     magnitude.percentiles: lambda rng: (*magnitudes_arguments(rng)[:-1], 0.9, np.zeros(12)),
     dipole.vector_potential: dipole_arguments,
+    dipole.axial_potential: axial_potential_arguments,
     biot_savart.field_of_currents: field_of_currents_arguments,
     harmonic.potentials: potentials_arguments,
 }

@@ -45,6 +45,35 @@ def dadt(points, positions, rates):
     return out
 
 
+def coil_dadt(points, coil, placements, didt):
+    """dA/dt of a coil at several placements; error and result as of :func:`dadt`.
+
+    Parameters
+    ----------
+    points : (n, 3) array, m
+    coil : Coil
+    placements : sequence of Placement
+    didt : float, A/s
+    """
+    if coil.moments[:, :2].any():
+        positions, moments = zip(*(dipoles_in_head(coil, placement) for placement in placements), strict=True)
+        return dadt(points, np.stack(positions), didt * np.stack(moments))
+    centre = points.mean(axis=0)
+    poses = np.stack([placement.matsimnibs[:3] for placement in placements])
+    poses[:, :, 3] = to_m(poses[:, :, 3]) - centre
+    out = np.empty((len(points), 3, len(poses)), np.float32)
+    run_chunks(
+        dipole.axial_potential,
+        len(points),
+        np.ascontiguousarray((points - centre).T, dtype=np.float32),
+        poses.astype(np.float32),
+        coil.positions.astype(np.float32),
+        (didt * coil.moments[:, 2]).astype(np.float32),
+        out,
+    )
+    return out
+
+
 def element_field(nodes, tets, potential, dadt, place):
     """``E = -dA/dt - grad v`` of first-order tetrahedra, dA/dt by the node rule.
 

@@ -6,7 +6,7 @@ are the caller's. The inner loop runs over a block of points, so it vectorises.
 
 import numpy as np
 
-from efield.kernels._jit import jit
+from efield.kernels._jit import jit_fused
 
 POINT_BLOCK = 128
 """Points per pass over the sources: their sums stay in the first-level cache."""
@@ -15,7 +15,7 @@ SOURCE_CHUNK = 1024
 """Sources summed in the working precision before the sum is added up in float64."""
 
 
-@jit
+@jit_fused
 def field_of_currents(begin, end, points, nodes, currents, out):
     """Field of node currents at points ``begin .. end - 1``.
 

@@ -7,7 +7,7 @@ wrapper's check that no dipole lies in the head rules out.
 
 import numpy as np
 
-from efield.kernels._jit import jit_fused
+from efield.kernels._jit import jit_estimated, jit_fused
 
 POINT_BLOCK = 256
 """Points per pass over the dipoles: their coordinates and sums stay in the first-level cache."""
@@ -54,3 +54,56 @@ def vector_potential(begin, end, points, positions, moments, out):
             for i in range(size):
                 for c in range(3):
                     out[first + i, c, k] = total[c, i]
+
+
+@jit_estimated
+def axial_potential(begin, end, points, poses, positions, moments, out):
+    """The same for a coil whose dipoles all point along its z axis, at several poses.
+
+    Two thirds of the work: in the coil's frame A has no z component.
+
+    Parameters
+    ----------
+    points : (3, n) float32 array, m
+    poses : (n_poses, 3, 4) float32 array
+        Coil to the points' frame: rotation and origin, m.
+    positions : (n_dipoles, 3) float32 array, m
+        In the coil's frame.
+    moments : (n_dipoles,) float32 array, A m^2 / s
+        Along +z.
+    out : (n, 3, n_poses) array, V/m
+    """
+    one, scale = points.dtype.type(1.0), points.dtype.type(1e-7)
+    local, part = np.empty((3, POINT_BLOCK), points.dtype), np.empty((2, POINT_BLOCK), points.dtype)
+    total = np.empty((2, POINT_BLOCK))
+    for first in range(begin, end, POINT_BLOCK):
+        last = min(first + POINT_BLOCK, end)
+        size = last - first
+        px, py, pz = local[0, :size], local[1, :size], local[2, :size]
+        ax, ay = part[0, :size], part[1, :size]
+        for k in range(poses.shape[0]):
+            pose = poses[k]
+            for i in range(size):
+                x = points[0, first + i] - pose[0, 3]
+                y = points[1, first + i] - pose[1, 3]
+                z = points[2, first + i] - pose[2, 3]
+                px[i] = pose[0, 0] * x + pose[1, 0] * y + pose[2, 0] * z
+                py[i] = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z
+                pz[i] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
+            total[:] = 0.0
+            for chunk in range(0, positions.shape[0], DIPOLE_CHUNK):
+                part[:] = 0
+                for j in range(chunk, min(chunk + DIPOLE_CHUNK, positions.shape[0])):
+                    qx, qy, qz, m = positions[j, 0], positions[j, 1], positions[j, 2], scale * moments[j]
+                    for i in range(size):
+                        dx, dy, dz = px[i] - qx, py[i] - qy, pz[i] - qz
+                        inverse = one / np.sqrt(dx * dx + dy * dy + dz * dz)
+                        w = m * (inverse * inverse) * inverse
+                        ax[i] -= dy * w
+                        ay[i] += dx * w
+                for c in range(2):
+                    for i in range(size):
+                        total[c, i] += part[c, i]
+            for i in range(size):
+                for c in range(3):
+                    out[first + i, c, k] = pose[c, 0] * total[0, i] + pose[c, 1] * total[1, i]

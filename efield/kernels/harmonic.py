@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from efield.kernels._jit import jit
+from efield.kernels._jit import jit_fused
 
 POINT_BLOCK = 128
 """Points per pass over the charges: their sums stay in the first-level cache."""
 
 
-@jit
+@jit_fused
 def potentials(begin, end, points, charges, strengths, nearest2, out):
     """``out[i, c] = sum_s strengths[s, c] / |r_i - x_s|`` for nine functions c.
 
@@ -54,7 +54,7 @@ def potentials(begin, end, points, charges, strengths, nearest2, out):
                 out[first + i, c] = part[c, i]
 
 
-@jit
+@jit_fused
 def inverse_distances(begin, end, points, charges, out):
     """``out[i, s] = 1 / |r_i - x_s|``: the fit's matrix; `points` (n, 3)."""
     for i in range(begin, end):

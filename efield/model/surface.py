@@ -88,10 +88,15 @@ class TriSurface(FieldsOnlyPickle):
         return low, CELL_MM, shape, *_sorted_cells(index, shape)
 
     @cached_property
+    def _boxes(self):
+        """Low and high corners (n_triangles, 3) of the triangles' boxes."""
+        return self.corners_mm.min(axis=1), self.corners_mm.max(axis=1)
+
+    @cached_property
     def _touched_cells(self):
         """Cubic cells and the triangles whose boxes touch each: as :attr:`_cells`, for rays."""
         pad = 1e-6 * CELL_MM  # rounding must not lose a triangle that ends on a cell's wall
-        reach = self.corners_mm.min(axis=1) - pad, self.corners_mm.max(axis=1) + pad
+        reach = self._boxes[0] - pad, self._boxes[1] + pad
         low = reach[0].min(axis=0)
         first, last = (np.floor((x - low) / CELL_MM).astype(np.int64) for x in reach)
         shape = last.max(axis=0) + 1
@@ -248,7 +253,7 @@ class TriSurface(FieldsOnlyPickle):
     def _over(self, points):
         """Triangles that a ray along +z from one of the points can cross."""
         low, high = points.min(axis=0), points.max(axis=0)
-        reach_low, reach_high = self.corners_mm.min(axis=1), self.corners_mm.max(axis=1)
+        reach_low, reach_high = self._boxes
         flat = np.all((reach_low[:, :2] <= high[:2]) & (reach_high[:, :2] >= low[:2]), axis=1)
         return flat & (reach_high[:, 2] >= low[2])
 

@@ -17,6 +17,9 @@ from efield.kernels._jit import run_chunks
 INNER_RTOL = 1e-4
 """Reduction after which the residual is replaced; below about 1e-5 float32 rounding takes over."""
 
+SAFETY = 0.8
+"""Share of the wanted residual at which the true one is looked at."""
+
 MAX_INNER = 100
 MAX_OUTER = 12
 
@@ -77,7 +80,7 @@ def solve(stiffness, single, multigrid, b, rtol):
         stuck = len(history) > 3 and history[-1].max() > 0.5 * history[-2].max()
         if stuck or len(history) > MAX_OUTER or not np.all(np.isfinite(history[-1])):
             raise _stalled(history, rtol)
-        iterations += recursion.advance(max(INNER_RTOL * history[-1].max(), 0.3 * rtol))
+        iterations += recursion.advance(max(INNER_RTOL * history[-1].max(), SAFETY * rtol))
         recursion.add_to(x)
         stiffness.residual(x, b, residual)
         recursion.residual = scaled_columns(residual, np.ones_like(scale), np.float32)
