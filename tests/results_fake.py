@@ -223,6 +223,6 @@ def fake_cohort(**changes):
         "study": "compare",
         "subjects": (*subjects, lost | {"rows": []}),
         "timings": {"load": 1.0, "total": 2.0},
-        "provenance": {"efield": "0.1.0", "settings": {"study": "compare"}, "run": {"finished_utc": "2026"}},
+        "provenance": fake_provenance(),
     }
     return CohortResult(**{**arguments, **changes})
