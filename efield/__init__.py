@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Avoid": "efield.search.avoid",
     "Coil": "efield.model.coil",
+    "CohortResult": "efield.results.cohort",
     "Constraints": "efield.search.constraints",
     "Fiducials": "efield.scalp.fiducials",
     "Field": "efield.forward",
@@ -38,6 +39,7 @@ _LAZY = {
     "pareto_front": "efield.search.pareto",
     "prepare": "efield.solve.prepared",
     "save_placements": "efield.model.session",
+    "run_cohort": "efield.cohort.run",
     "simulate": "efield.forward",
     "tape_instructions": "efield.scalp.marks",
     "targeting_method": "efield.targeting.registry",

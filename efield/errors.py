@@ -10,6 +10,7 @@
     ├── FrameError         (ValueError)    transform between frames: missing, or mismatched
     ├── LandmarkError      (ValueError)    landmarks and measures on the scalp
     ├── SearchError        (ValueError)    search region, objective or constraints
+    ├── CohortError        (ValueError)    a table of subjects, or a folder of results of other settings
     ├── FormatError        (ValueError)    a file that cannot be understood
     ├── OutputError        (OSError)       a result that cannot be written
     ├── ConvergenceError   (RuntimeError)  the linear solver did not reach its tolerance
@@ -20,6 +21,7 @@ Each message names the offending value, where it is, and what to do about it.
 """
 
 __all__ = [
+    "CohortError",
     "CoilError",
     "ConvergenceError",
     "EfieldError",
@@ -66,6 +68,10 @@ class LandmarkError(EfieldError, ValueError):
 
 class SearchError(EfieldError, ValueError):
     """The search region, the objective or the constraints cannot be used."""
+
+
+class CohortError(EfieldError, ValueError):
+    """A table of subjects or a cohort's settings cannot be used, or its folder holds other results."""
 
 
 class FormatError(EfieldError, ValueError):

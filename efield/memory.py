@@ -22,18 +22,26 @@ def available_bytes():
     return None
 
 
-def require_memory(n_tets):
+def require_memory(n_tets, allowed=None):
     """Raise where a head of `n_tets` tetrahedra would not fit.
+
+    Parameters
+    ----------
+    n_tets : int
+    allowed : int, optional
+        Bytes that this process may use; without it, what the machine has available.
 
     Raises
     ------
     ResourceError
         The estimate exceeds what is available.
     """
-    needed, available = BYTES_FIXED + BYTES_PER_TET * n_tets, available_bytes()
+    needed = BYTES_FIXED + BYTES_PER_TET * n_tets
+    available = available_bytes() if allowed is None else allowed
     if available is not None and needed > available:
+        remedy = "close other programs" if allowed is None else "allow more"
         raise ResourceError(
             f"a head of {n_tets:,} tetrahedra needs about {needed / 2**30:.1f} GiB and "
-            f"{available / 2**30:.1f} GiB are available; close other programs, crop the neck off the "
+            f"{available / 2**30:.1f} GiB are available; {remedy}, crop the neck off the "
             "mesh or use a coarser one"
         )

@@ -15,6 +15,7 @@ from efield.results import (
     comparison,
     session,
 )
+from efield.results.cohort import CohortResult, rows_of
 from efield.results.comparison import TargetingComparison
 from efield.results.session import SessionResult
 
@@ -202,3 +203,26 @@ def fake_comparison(**changes):
         "provenance": fake_provenance(),
     }
     return TargetingComparison(**{**arguments, **changes})
+
+
+def fake_cohort(**changes):
+    """Two subjects compared, and one that failed."""
+    done = {"status": "done", "error": None, "head": "h.msh"}
+    subjects = [
+        done | {"subject": name, "folder": f"subjects/{name}", "rows": rows_of(fake_comparison())}
+        for name in ("a", "b")
+    ]
+    lost = {
+        "subject": "c",
+        "status": "failed",
+        "error": "a corrupt head",
+        "head": "c.msh",
+        "folder": "subjects/c",
+    }
+    arguments = {
+        "study": "compare",
+        "subjects": (*subjects, lost | {"rows": []}),
+        "timings": {"load": 1.0, "total": 2.0},
+        "provenance": fake_provenance(),
+    }
+    return CohortResult(**{**arguments, **changes})

@@ -21,9 +21,9 @@ from test_metrics import block_head
 from efield import forward
 from efield.cli import main
 from efield.cli.progress import stage_progress
-from efield.cli.target import parse_target
 from efield.errors import ConvergenceError, MeshError, OutputError, ResourceError, TargetError
 from efield.model import heads
+from efield.model.target_text import parse_target
 from efield.results import OptimizeResult, json_schema
 from efield.results.store import FIELD_FILES, FILES
 from efield.search import optimize as optimize_module
@@ -71,6 +71,7 @@ def calls(monkeypatch):
         "optimize",
         "simulate",
         "compare",
+        "cohort",
         "export",
         "head",
         "head info",

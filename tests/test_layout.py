@@ -45,6 +45,9 @@ HEAVY = {
     "potpourri3d": {"scalp"},
     "matplotlib": {"results", "report", "cli"},
     "click": {"cli"},
+    "dask": {"cohort"},
+    "distributed": {"cohort"},
+    "pyarrow": {"results"},
     "rich": {"cli"},
 }
 """Packages that only these folders may import."""

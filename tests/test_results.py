@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from results_fake import (
     SCALP,
     fake_candidates,
+    fake_cohort,
     fake_comparison,
     fake_metrics,
     fake_optimize_result,
@@ -48,6 +49,7 @@ RESULTS = {
     "efield.simulate/1": fake_simulate_result,
     "efield.session/1": fake_session_result,
     "efield.compare/1": fake_comparison,
+    "efield.cohort/1": fake_cohort,
 }
 
 

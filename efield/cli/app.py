@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import click
 
 from efield.cli import exits
+from efield.cli.cohort import cohort
 from efield.cli.coil import coil
 from efield.cli.compare import compare
 from efield.cli.doctor import doctor
@@ -31,6 +32,7 @@ Start here:
   efield simulate head.msh --placement result/result.json --out field
   efield export result --format brainsight targets.txt
   efield compare                           every way of finding the DLPFC, in one table
+  efield cohort heads.csv --out study      the same for many subjects
   efield head check head.msh               is this mesh fit for use?
   efield coil list
 
@@ -106,5 +108,5 @@ def main():
             stream.reconfigure(errors="replace")
 
 
-for _command in (optimize, simulate, compare, export, head, coil, doctor):
+for _command in (optimize, simulate, compare, cohort, export, head, coil, doctor):
     main.add_command(_command)

@@ -85,7 +85,7 @@ def compare(
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
-    from efield.cli.target import parse_target
+    from efield.model.target_text import parse_target
     from efield.scalp.fiducials import read_fiducials
     from efield.targeting.compare import compare_targeting
 

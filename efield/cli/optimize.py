@@ -129,8 +129,8 @@ def optimize(
         log_to_stderr()
     from efield.cli.progress import stage_progress
     from efield.cli.summary import optimize_summary
-    from efield.cli.target import parse_target
     from efield.model.coils import load_coil
+    from efield.model.target_text import parse_target
     from efield.search.candidates import Search
     from efield.search.constraints import Constraints
     from efield.search.noise import PoseNoise

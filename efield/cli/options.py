@@ -1,12 +1,12 @@
 """Options that several commands share, and the values they take."""
 
 import logging
-import math
 import sys
 
 import click
 
 from efield.cli import exits
+from efield.model.target_text import parse_vector
 
 DEFAULT_HEAD = "mni152"
 DEFAULT_COIL = "figure8-70mm"
@@ -43,15 +43,6 @@ class Assignment(click.ParamType):
             return key.strip(), float(number)
         except ValueError:
             self.fail(f"{value!r} is not TAG=VALUE, for example bone=0.01 or 4=0.01 (S/m)", param, ctx)
-
-
-def parse_vector(text, count=3):
-    """(x, y, z) from ``"x,y,z"``, or another count; None where the text is anything else."""
-    try:
-        numbers = tuple(float(word) for word in text.split(","))
-    except ValueError:
-        return None
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
 
 def apply(*options):

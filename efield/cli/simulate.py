@@ -81,7 +81,7 @@ def simulate(
 
 
 def _wanted(target, radius):
-    from efield.cli.target import parse_target
+    from efield.model.target_text import parse_target
 
     return None if target is None else parse_target(target, radius)
 

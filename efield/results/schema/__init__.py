@@ -3,7 +3,7 @@
 import json
 from importlib.resources import files
 
-KINDS = ("efield.optimize/1", "efield.simulate/1", "efield.session/1", "efield.compare/1")
+KINDS = ("efield.optimize/1", "efield.simulate/1", "efield.session/1", "efield.compare/1", "efield.cohort/1")
 
 
 def json_schema(kind):

@@ -1,9 +1,19 @@
-"""``--target`` of the command line: a name, a coordinate, or a mask."""
+"""A target as text, of the command line or a table: a name, a coordinate, or a mask."""
 
-from efield.cli.options import parse_vector
+import math
+
 from efield.errors import TargetError
 
 FORMS = "a registry name, x,y,z (mm, subject space), mni:x,y,z, a NIfTI mask, or mni: and a mask"
+
+
+def parse_vector(text, count=3):
+    """(x, y, z) from ``"x,y,z"``, or another count; None where the text is anything else."""
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
 
 def parse_target(text, radius_mm=None):
