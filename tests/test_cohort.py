@@ -33,7 +33,7 @@ N_SUBJECTS = 20
 PATIENCE_S = 240
 
 
-def write_head(path, seed, edge_mm=40.0):
+def write_head(path, seed, edge_mm=26.0):
     """A layered sphere of a few thousand tetrahedra, each of another size."""
     radii = (1 + 0.005 * seed) * np.array([60.0, 70.0, 78.0, 85.0])
     mesh = random_layered_sphere(radii, [2, 3, 4, 5], edge_mm, seed=seed)
@@ -69,6 +69,18 @@ def wait_for(n, out, process):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def ends(group, patience_s=10.0):
+    """Whether the last process of a group ends within some seconds."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 # --- twenty heads on two workers
@@ -135,8 +147,7 @@ def test_interrupted_it_leaves_whole_folders_and_no_process(twenty, tmp_path):
     assert code == 130, stderr
     assert "interrupted" in stderr
     assert stdout == ""
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    assert ends(process.pid), "a worker is still there"
     assert not (tmp_path / "cohort.csv").exists()
     assert set(complete(tmp_path)) == set((tmp_path / "subjects").glob("[!.]*"))
 
@@ -252,7 +263,7 @@ def test_what_is_a_subjects_own(fast, heads):
     )
     efield.run_cohort(table, heads / "out", "compare", workers=1, target="fox2012-left", methods=["5cm"])
     (_, _, first, own), (_, _, second, other) = fast
-    assert (first, second) == ("mni 1, 2, 3 r 5 mm", "fox2012-left")
+    assert (first, second) == ("mni (1.0, 2.0, 3.0) r 5 mm", "fox2012-left")
     assert own == {"methods": ["5cm"], "distance_mm": 6.0}
     assert other == {"methods": ["5cm"], "hotspot_mm": (1.0, 2.0, 3.0)}
     with pytest.raises(CohortError, match="'hotspot', which only compare reads"):
