@@ -251,16 +251,16 @@ def element_field(prepared, potential, rates, elements):
     return prepared.element_field(potential, rates, elements)
 
 
-def forward(prepared, coil, placement):
+def forward(prepared, coil, placement, rtol):
     """One field as a user asks for it, E formed."""
-    field = simulate(prepared, coil, placement, didt=DIDT)
+    field = simulate(prepared, coil, placement, didt=DIDT, rtol=rtol)
     field.E  # noqa: B018 - formed when it is asked for
     return field
 
 
-def forward_many(prepared, coil, placements):
+def forward_many(prepared, coil, placements, rtol):
     """Fields of a batch; E of each is formed and let go again."""
-    fields = list(simulate(prepared, coil, placements, didt=DIDT))
+    fields = list(simulate(prepared, coil, placements, didt=DIDT, rtol=rtol))
     while fields:
         fields.pop().E  # noqa: B018
 

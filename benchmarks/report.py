@@ -5,8 +5,8 @@ import math
 DEMAND_S = {
     "full": {
         "head set-up": 2.5,
-        "one forward E after set-up": 0.8,
-        "forward E in 16": 0.3,
+        "one forward E after set-up, rtol 1e-05": 0.8,
+        "forward E in 16, rtol 1e-05": 0.3,
         "optimize_coil |mean E|, 2.1 M placements": 10.0,
         "optimize_coil mean |E|, 2.1 M placements": 25.0,
     },
@@ -16,7 +16,7 @@ DEMAND_S = {
         "exterior field": 5.0,
         "right-hand side in 16": 0.1,
         "forward solve in 16, rtol 0.001": 0.16,
-        "one forward E after set-up": 1.5,
+        "one forward E after set-up, rtol 1e-05": 1.5,
         "placements": 1.0,
         "continuous polish, 20 starts": 1.0,
         "file to grid optimum, 2.1 M placements": 15.0,

@@ -16,8 +16,8 @@ from efield.model.placement import Placement
 from efield.solve.prepared import BLOCK, prepare
 from efield.units import to_mm
 
-DEFAULT_RTOL = 1e-5
-"""Relative residual of a forward solve: 1e-5 of the largest |E|, far below the discretization error."""
+DEFAULT_RTOL = 1e-6
+"""Relative residual of a forward solve: far below the discretization error."""
 
 
 class _Values:

@@ -6,6 +6,7 @@ from scipy.spatial.transform import Rotation
 from search_fields import DIDT, DISTANCE_MM, GOAL, sphere_search, values
 from small_heads import QUICK, TARGET_MM, few_dipoles, sphere
 
+from efield.adjoint.spline import CoilExtent
 from efield.errors import SearchError
 from efield.model.target import Target
 from efield.results.result import OptimizeResult
@@ -14,6 +15,11 @@ from efield.search.optimize import optimize_coil
 from efield.search.robust import field_around, noisy, robustness, tolerance_map, values_of
 
 SMALL = PoseNoise(2.0, (1.0, 2.0, 3.0), 0.5)
+
+
+def dipole_height_mm(coil):
+    """Height of the coil's lowest dipoles above the scalp."""
+    return CoilExtent.of(coil).height_mm(DISTANCE_MM)
 
 
 # --- the noise
@@ -86,7 +92,7 @@ def placed():
     grid, model = sphere_search()
     pose = grid.base_poses(DISTANCE_MM)[7]
     coil = few_dipoles()
-    return pose, coil, field_around(model, coil, pose[None], SMALL, distance_mm=DISTANCE_MM)
+    return pose, coil, field_around(model, coil, pose[None], SMALL, height_mm=dipole_height_mm(coil))
 
 
 @pytest.mark.parametrize("measure", ["mean", "cvar:10", "percentile:10"])
@@ -215,7 +221,8 @@ def test_robust_optimum_is_no_worse_under_its_noise(plain, measure):
     assert result.robustness["optimized"]
     _, model = sphere_search()
     poses = np.stack([plain.placement.matsimnibs, result.placement.matsimnibs])
-    field = field_around(model, few_dipoles(), poses, noise, distance_mm=DISTANCE_MM)
+    height_mm = dipole_height_mm(few_dipoles())
+    field = field_around(model, few_dipoles(), poses, noise, height_mm=height_mm)
     moved = (poses[:, None] @ noise.motions()).reshape(-1, 4, 4)
     nominal, robust = measured(measure, values(field, few_dipoles(), moved).reshape(2, -1))
     assert robust >= nominal * (1 - 2e-3)

@@ -68,7 +68,16 @@ class AdjointCurrents:
             packed = np.zeros((len(nodes), GROUP * 3), dtype)
             packed[:, : 3 * width] = (MU0_OVER_4PI * self.currents[:, group]).reshape(len(nodes), -1)
             out = np.empty((len(points), GROUP * 3))
-            run_chunks(biot_savart.field_of_currents, len(points), where, nodes, packed, out, min_chunk=16)
+            run_chunks(
+                biot_savart.field_of_currents,
+                len(points),
+                where,
+                nodes,
+                packed,
+                out,
+                min_chunk=16,
+                block=biot_savart.POINT_BLOCK,
+            )
             field[:, group] = out[:, : 3 * width].reshape(-1, width, 3)
         return field
 

@@ -84,7 +84,16 @@ class HarmonicField:
             packed = np.zeros((len(charges), GROUP * 3), np.float32)
             packed[:, : 3 * width] = self.strengths[:, group].reshape(len(charges), -1)
             out = np.empty((len(points), GROUP * 3), np.float32)
-            run_chunks(harmonic.potentials, len(points), where, charges, packed, np.float32(closest**2), out)
+            run_chunks(
+                harmonic.potentials,
+                len(points),
+                where,
+                charges,
+                packed,
+                np.float32(closest**2),
+                out,
+                block=harmonic.POINT_BLOCK,
+            )
             field[:, group] = out[:, : 3 * width].reshape(-1, width, 3)
         return field
 

@@ -41,6 +41,7 @@ def dadt(points, positions, rates):
         np.ascontiguousarray(positions - centre, dtype=np.float32),
         np.ascontiguousarray(rates, dtype=np.float32),
         out,
+        block=dipole.POINT_BLOCK,
     )
     return out
 
@@ -70,6 +71,7 @@ def coil_dadt(points, coil, placements, didt):
         coil.positions.astype(np.float32),
         (didt * coil.moments[:, 2]).astype(np.float32),
         out,
+        block=dipole.POINT_BLOCK,
     )
     return out
 
