@@ -84,11 +84,11 @@ def random_feasible(run, found, rng):
         return pose_from_yaw(point - distance * axis, axis, yaw)
 
     low, high = limits.distance_mm, limits.distance_mm + 30.0
-    if clearance_mm(scalp, run.coil, at(low)) >= limits.least_clearance_mm:
+    if clearance_mm(scalp, run.coil, at(low)) >= limits.least_clearance_mm(run.coil):
         return at(low)
     for _ in range(12):
         middle = 0.5 * (low + high)
-        clear = clearance_mm(scalp, run.coil, at(middle)) >= limits.least_clearance_mm
+        clear = clearance_mm(scalp, run.coil, at(middle)) >= limits.least_clearance_mm(run.coil)
         low, high = (low, middle) if clear else (middle, high)
     return at(high)
 

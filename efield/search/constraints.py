@@ -15,6 +15,9 @@ CONTACT_MM = 0.5
 normal is the smoothed one.
 """
 
+BARE_MM = 0.05
+"""Where no casing is known the dipoles themselves keep this far off."""
+
 YAW_CHECK_DEG = 10.0
 """Clearance varies slowly with yaw: the grid's is sampled this finely and taken over between."""
 
@@ -96,10 +99,13 @@ class Constraints:
                 )
         object.__setattr__(self, "exclude", tuple(tuple(ball.tolist()) for ball in balls))
 
-    @property
-    def least_clearance_mm(self):
-        """Signed distance that every point of the coil keeps from the scalp."""
-        return self.min_clearance_mm - CONTACT_MM
+    def least_clearance_mm(self, coil):
+        """What the clearance of a coil may come down to.
+
+        A casing may dip `CONTACT_MM` into the scalp's facets; bare dipoles must stay outside.
+        """
+        least = self.min_clearance_mm - CONTACT_MM
+        return least if coil.casing_mm is not None else max(least, BARE_MM)
 
     def allows_yaw(self, yaw_deg):
         """Which yaw angles lie in the allowed sector."""
@@ -189,7 +195,7 @@ class FeasibleSet:
             return False
         if tilt_deg(self.scalp, pose, point) > limits.max_tilt_deg + 1e-6:
             return False
-        return clearance_mm(self.scalp, self.coil, pose) >= limits.least_clearance_mm
+        return clearance_mm(self.scalp, self.coil, pose) >= limits.least_clearance_mm(self.coil)
 
     def lifted(self, pose):
         """The pose moved back along its axis until the coil keeps its clearance, and how far, mm.
@@ -202,7 +208,7 @@ class FeasibleSet:
         SearchError
             The coil touches wherever along its axis.
         """
-        least, lift, stretch = self.constraints.least_clearance_mm, 0.0, 1.0
+        least, lift, stretch = self.constraints.least_clearance_mm(self.coil), 0.0, 1.0
         moved = pose.copy()
         while lift <= HIGHEST_MM:
             missing = least - clearance_mm(self.scalp, self.coil, moved)
@@ -233,7 +239,7 @@ class FeasibleSet:
         clear, slopes = self._clearances(pose, derivative)
         slide = to_mm(derivative[:3]) + _turned_arm(derivative[3:], point - pose[:3, 3])
         slide[:, 2:] = 0.0  # position alone moves the scalp point
-        values, rows = [clear - self.constraints.least_clearance_mm], [slopes]
+        values, rows = [clear - self.constraints.least_clearance_mm(self.coil)], [slopes]
         region = (*self.center_mm, self.radius_mm)
         for sign, (*centre, radius) in [(-1.0, region), *((1.0, ball) for ball in self.constraints.exclude)]:
             arm = point - np.array(centre)
@@ -304,7 +310,7 @@ class Places:
             if level > highest or len(rows) == 0:
                 break
             gaps = heights.gaps(points, _raised(base_poses[rows], level), checked)
-            clear = left[rows] & (gaps >= constraints.least_clearance_mm)[:, nearest]
+            clear = left[rows] & (gaps >= constraints.least_clearance_mm(coil))[:, nearest]
             left[rows] &= ~clear
             some = clear.any(axis=1)
             if some.any():

@@ -170,7 +170,7 @@ class Run:
     def search_grid(self, radius_mm):
         """Evaluate the mean field's functionals at every placement of a region."""
         yaw_deg = self.search.yaw_deg
-        with self.clock.stage("search"):
+        with self.clock.stage("places"):
             grid, lift, feasible = self.places(radius_mm, yaw_deg)
         poses = grid.base_poses(self.constraints.distance_mm + lift)
         with self.clock.stage("exterior"):
@@ -238,7 +238,8 @@ class Run:
         limits, extent = self.constraints, CoilExtent.of(self.coil)
         tilted = to_mm(extent.radius) * np.sin(np.radians(limits.max_tilt_deg))
         inside = cKDTree(self.coil.extent_mm).query(to_mm(self.coil.positions))[0].min()
-        return max(extent.height_mm(limits.distance_mm) - tilted, inside + limits.least_clearance_mm)
+        contact = inside + limits.least_clearance_mm(self.coil)
+        return max(extent.height_mm(limits.distance_mm) - tilted, contact)
 
     def leaning(self, poses):
         """Poses, and the same tilted as far as is allowed: what the exterior field must hold."""
