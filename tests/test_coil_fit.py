@@ -271,3 +271,19 @@ def test_grid_that_does_not_cover_the_head_warns_with_the_share(tmp_path, figure
     assert 20 < share < 90
     with pytest.warns(UserWarning, match=rf"{share:.2g} % of the head's nodes lie outside .*'shallow'"):
         simulate(mni_small(), coil, placement, rtol=1e-3)
+
+
+def test_a_fit_that_cannot_be_checked_where_the_head_is_is_refused():
+    """Field only close above the windings: an error of nothing is no error."""
+    angle = np.linspace(0, 2 * np.pi, 61)
+    ring = np.stack([30 * np.cos(angle), 30 * np.sin(angle), np.zeros(61)], axis=1)
+    sheet = coil_fit._Sheet(ring[:-1], 8.0)
+
+    def field(points):
+        return coil_fit.wire_field(ring[:-1], ring[1:], points)
+
+    dipoles, points = sheet.dipoles(field), sheet.points_above(4000)
+    low = points[sheet.sources.query(points)[0] < 0.9 * coil_fit.HEAD_MM]
+    assert len(low) > 100
+    with pytest.raises(CoilError, match="cannot be checked"):
+        coil_fit._fit(sheet, dipoles, low, field(low), ring)

@@ -447,7 +447,7 @@ def test_products_with_blocks_equal_scipy(width, dtype, rng):
         for begin, end in itertools.pairwise((0, 1, 33, 60)):  # slices make up the whole
             kernel(begin, end, *index, data, x, *inputs, out)
         assert out.dtype == dtype
-        np.testing.assert_allclose(out, wanted, rtol=0, atol=40 * np.finfo(dtype).eps * np.abs(wanted).max())
+        np.testing.assert_allclose(out, wanted, rtol=0, atol=20 * np.finfo(dtype).eps * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("shape", [(50, 40, 30), (5000, 300, 200)])  # one thread, and slices

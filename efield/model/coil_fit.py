@@ -81,15 +81,15 @@ class Fit:
         Where the coil itself is, as far as its field tells; the sheet reaches beyond.
     error : float
         Error of A at held-out points from `HEAD_MM` on, rms over rms.
-    near_error : float
-        The same from 4 mm to `HEAD_MM`.
+    near_error : float or None
+        The same from 4 mm to `HEAD_MM`; None where no point lies there.
     """
 
     positions_mm: np.ndarray
     moments: np.ndarray
     extent_mm: np.ndarray
     error: float
-    near_error: float
+    near_error: float | None
 
 
 def fit_wires(starts_mm, ends_mm, *, spacing_mm=DEFAULT_SPACING_MM):
@@ -343,7 +343,13 @@ def _fit(sheet, dipoles_mm, points_mm, field, extent_mm):
     moments = _solve(to_m(dipoles_mm), to_m(points_mm[used]), field[used], weight[used])
     difference = dipole_a_field(dipoles_mm, moments, points_mm[held]) - field[held]
     far = distance[held] >= HEAD_MM
-    error, near_error = (_relative(difference[part], field[held][part]) for part in (far, ~far))
+    if not far.any():
+        raise CoilError(
+            f"no field is given {HEAD_MM:g} mm or more above the coil's sources, where the head is: the fit "
+            "cannot be checked there; sample a larger box"
+        )
+    error = _relative(difference[far], field[held][far])
+    near_error = None if far.all() else _relative(difference[~far], field[held][~far])
     if not error <= REFUSED:
         raise CoilError(
             f"magnetic dipoles behind the coil reproduce its field to {100 * error:.2g} % only: its currents "
@@ -399,4 +405,4 @@ def _design(positions, points):
 
 
 def _relative(difference, reference):
-    return float(np.linalg.norm(difference) / np.linalg.norm(reference)) if len(reference) else np.nan
+    return float(np.linalg.norm(difference) / np.linalg.norm(reference))

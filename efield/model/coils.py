@@ -201,7 +201,7 @@ def _fit_notes(fits):
     return tuple(
         f"{len(fit.moments)} equivalent dipoles; error of A at points left out of the fit "
         f"{100 * fit.error:.2g} % from {HEAD_MM:g} mm above the windings on, "
-        f"{100 * fit.near_error:.2g} % nearer."
+        f"{'not known' if fit.near_error is None else f'{100 * fit.near_error:.2g} %'} nearer."
         for fit in fits
     )
 
