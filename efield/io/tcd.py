@@ -11,7 +11,6 @@ its author put there, so it is refused. Decompression stops at `MAX_BYTES`.
 """
 
 import base64
-import binascii
 import json
 import zlib
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import numpy as np
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
+from efield.io.checked_json import Budget, Node, load_json, shown
 from efield.io.stimulator import Stimulator, Waveform
 
 __all__ = [
@@ -32,9 +32,6 @@ __all__ = [
     "read_tcd",
     "write_tcd",
 ]
-
-MAX_FILE_BYTES = 1 << 30
-"""A larger file is no coil."""
 
 MAX_BYTES = 1 << 28
 """All packed arrays of a file together, unpacked: 256 MiB hold eleven million points."""
@@ -165,7 +162,7 @@ def read_tcd(path):
     """
     path = Path(path)
     try:
-        return _record(_Node(_load_json(path), "", _Budget()))
+        return _record(Node(load_json(path), "", Budget(MAX_BYTES)))
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
 
@@ -190,7 +187,7 @@ def write_tcd(path, record):
     """
     plain = _plain(record)
     try:
-        _record(_Node(plain, "", _Budget()))
+        _record(Node(plain, "", Budget(MAX_BYTES)))
     except FormatError as error:
         raise FormatError(f"{path}: cannot be written: {error}") from None
     text = json.dumps(plain, indent=1, allow_nan=False)
@@ -198,156 +195,13 @@ def write_tcd(path, record):
         Path(temporary).write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
-class _Budget:
-    """Bytes that may still be unpacked from a file."""
-
-    def __init__(self):
-        self.left = MAX_BYTES
-
-
-class _Node:
-    """A JSON value and the key it stands under, for messages."""
-
-    def __init__(self, value, key, budget):
-        self.value, self.key, self.budget = value, key, budget
-
-    def fail(self, message):
-        where = f"key {self.key}: " if self.key else ""
-        raise FormatError(where + message)
-
-    def object(self, required, optional=()):
-        """This value as a dict of nodes; exactly these keys may occur."""
-        if not isinstance(self.value, dict):
-            self.fail(f"must be an object {{...}}, not {_shown(self.value)}")
-        for name in required:
-            if name not in self.value:
-                self.fail(f"lacks {name!r}; the file is truncated or not a .tcd coil")
-        known = (*required, *optional)
-        unknown = [name for name in self.value if name not in known]
-        if unknown:
-            self.fail(f"unknown key {_shown(unknown[0])}; known are {', '.join(known)}")
-        dot = "." if self.key else ""
-        return {k: _Node(v, f"{self.key}{dot}{k}", self.budget) for k, v in self.value.items()}
-
-    def list(self, at_least=0):
-        if not isinstance(self.value, list) or len(self.value) < at_least:
-            self.fail(f"must be a list of at least {at_least}, not {_shown(self.value)}")
-        return [_Node(v, f"{self.key}[{i}]", self.budget) for i, v in enumerate(self.value)]
-
-    def text(self):
-        if not isinstance(self.value, str):
-            self.fail(f"must be text, not {_shown(self.value)}")
-        return self.value
-
-    def number(self):
-        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        if not number or not np.isfinite(_as_float(self.value)):
-            self.fail(f"must be a finite number, not {_shown(self.value)}")
-        return _as_float(self.value)
-
-    def positive(self):
-        if self.number() <= 0:
-            self.fail(f"must be positive, not {_shown(self.value)}")
-        return self.number()
-
-    def index(self, count, what):
-        """An index below `count`."""
-        if not isinstance(self.value, int) or isinstance(self.value, bool):
-            self.fail(f"must be a whole number, not {_shown(self.value)}")
-        if not 0 <= self.value < count:
-            self.fail(f"is {_shown(self.value)}, but the file has {count} {what}, counted from 0")
-        return self.value
-
-    def array(self, *shape, dtype=np.float64, packed=True):
-        """Numbers of a shape; -1 is any positive length."""
-        if isinstance(self.value, str) and packed:
-            array = self._unpack(dtype)
-            size = int(np.prod([n for n in shape if n > 0]))
-            if array.size % size:
-                self.fail(f"unpacks to {array.size} numbers, not a multiple of {size}; it is truncated")
-            array = array.reshape(shape)
-        else:
-            array = self._from_lists(dtype)
-        fits = array.ndim == len(shape) and array.size > 0
-        if not fits or any(n not in (-1, m) for n, m in zip(shape, array.shape, strict=True)):
-            wanted = " x ".join("n" if n < 0 else str(n) for n in shape)
-            self.fail(f"must hold {wanted} numbers, but has shape {array.shape}")
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            self.fail(f"number {bad[0].tolist()} is not finite")
-        return array
-
-    def points(self):
-        points = self.array(-1, 3)
-        reach = np.abs(points).max()
-        if reach > MAX_COORDINATE_MM:
-            self.fail(f"reaches {reach:g} mm, which is no coil; points of a .tcd are millimetres")
-        return points
-
-    def _from_lists(self, dtype):
-        if not isinstance(self.value, list):
-            self.fail(f"must be a list of numbers, not {_shown(self.value)}")
-        try:
-            array = np.asarray(self.value)
-        except (ValueError, TypeError, OverflowError, RecursionError):
-            self.fail("is a ragged list; every row must have the same length")
-        if array.dtype.kind not in ("iuf" if dtype is np.float64 else "iu") and array.size:
-            self.fail(f"must hold {'numbers' if dtype is np.float64 else 'whole numbers'} only")
-        return array.astype(dtype)
-
-    def _unpack(self, dtype):
-        try:
-            data = base64.b64decode(self.value, validate=True)
-        except (binascii.Error, ValueError) as error:
-            self.fail(f"is not base64 ({error}); the text is damaged or truncated")
-        if data[:1] == b"\x78" and int.from_bytes(data[:2], "big") % 31 == 0:  # RFC 1950, a zlib stream
-            data = self._inflate(data)
-        self.budget.left -= len(data)
-        if len(data) % 8:
-            self.fail(f"unpacks to {len(data)} bytes, not a multiple of 8; it is damaged or truncated")
-        return np.frombuffer(data, "<f8" if dtype is np.float64 else "<i8").astype(dtype)
-
-    def _inflate(self, data):
-        stream = zlib.decompressobj()
-        try:
-            inflated = stream.decompress(data, self.budget.left + 1)
-        except zlib.error as error:
-            self.fail(f"does not decompress ({error}); the text is damaged")
-        if len(inflated) > self.budget.left:
-            self.fail(f"decompresses to more than {MAX_BYTES >> 20} MiB; no coil needs that")
-        if not stream.eof:
-            self.fail("ends inside its compressed data; the text is truncated")
-        return inflated
-
-
-def _load_json(path):
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise FormatError(f"is larger than {MAX_FILE_BYTES >> 20} MiB; no coil is")
-        data = path.read_bytes()
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror or error}") from None
-    try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=_no_constant)
-    except UnicodeDecodeError as error:
-        raise FormatError(f"byte {error.start} is not UTF-8 text; a .tcd coil is JSON") from None
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            f"line {error.lineno}, column {error.colno}: {error.msg}; not JSON, or truncated"
-        ) from None
-    except (RecursionError, ValueError) as error:  # thousands of brackets, digits without end
-        raise FormatError(f"is JSON that no coil needs: {error}") from None
-
-
-def _no_constant(text):
-    raise FormatError(f"holds {text}, which is not a finite number")
-
-
-def _as_float(value):
-    try:
-        return float(value)
-    except OverflowError:
-        return np.inf
+def _points(node):
+    """Points (n, 3) of a coil, mm."""
+    points = node.array(-1, 3)
+    reach = np.abs(points).max()
+    if reach > MAX_COORDINATE_MM:
+        node.fail(f"reaches {reach:g} mm, which is no coil; points of a .tcd are millimetres")
+    return points
 
 
 def _record(root):
@@ -441,7 +295,7 @@ def _deformation(node, n_ranges):
     fields = node.object(("deformRange", "type"), ("point1", "point2"))
     kind = fields["type"].text()
     if kind not in DEFORMATIONS:
-        fields["type"].fail(f"is {_shown(kind)}; known are {', '.join(DEFORMATIONS)}")
+        fields["type"].fail(f"is {shown(kind)}; known are {', '.join(DEFORMATIONS)}")
     index = fields["deformRange"].index(n_ranges, "deformRangeList entries")
     if kind != "rot2p":
         return Deformation(kind, index)
@@ -455,12 +309,12 @@ def _deformation(node, n_ranges):
 
 def _surface(node):
     fields = node.object(("points", "faces"), ("minDistancePoints", "intersectPoints"))
-    points = fields["points"].points()
+    points = _points(fields["points"])
     faces = fields["faces"].array(-1, 3, dtype=np.int64)
     if faces.min() < 0 or faces.max() >= len(points):
         bad = int(np.argmax(((faces < 0) | (faces >= len(points))).any(axis=1)))
         fields["faces"].fail(f"face {bad} is {faces[bad].tolist()}, but there are {len(points)} points")
-    close = fields["minDistancePoints"].points() if "minDistancePoints" in fields else None
+    close = _points(fields["minDistancePoints"]) if "minDistancePoints" in fields else None
     return Surface(points, faces, close)
 
 
@@ -493,8 +347,8 @@ def _element(node, n_stimulators, n_surfaces, n_deformations):
 
 def _vectors(fields):
     lines = fields["type"].value == LINES
-    points, values = fields["points"].points(), fields["values"]
-    values = values.points() if lines else values.array(-1, 3)
+    points, values = _points(fields["points"]), fields["values"]
+    values = _points(values) if lines else values.array(-1, 3)
     if len(points) != len(values):
         fields["values"].fail(f"has {len(values)} rows, but points has {len(points)}")
     if not values.any():
@@ -601,8 +455,3 @@ def _packed(array, dtype):
     if array is None:
         return None
     return base64.b64encode(zlib.compress(np.ascontiguousarray(array, dtype).tobytes())).decode("ascii")
-
-
-def _shown(value, width=40):
-    text = repr(value)
-    return text if len(text) <= width else text[:width] + "..."
