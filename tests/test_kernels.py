@@ -226,6 +226,23 @@ def tets_arguments(rng, *out):
     return 0, len(tets), nodes, tets, *(np.zeros((len(tets), *shape)) for shape in out)
 
 
+def relabel_arguments(rng):
+    nodes, tets, *_ = mesh_arrays(rng)
+    position = rng.permutation(len(nodes)).astype(np.int32)
+    return 0, len(tets), tets, position, np.zeros((len(tets), 4), np.int32), np.zeros(len(tets), np.int32)
+
+
+def sort_by_count_arguments(rng):
+    keys = rng.integers(0, 9, 60).astype(np.int32)
+    count = np.bincount(keys, minlength=12)
+    return keys, np.cumsum(count) - count, np.zeros(60, np.int64)
+
+
+def take_tets_arguments(rng):
+    _, tets, *_ = mesh_arrays(rng)
+    return 0, len(tets), tets, rng.permutation(len(tets)), np.zeros((len(tets), 4), np.int32)
+
+
 def flood_arguments(rng):
     _, tets, *_ = mesh_arrays(rng)
     tags = rng.integers(0, 2, len(tets)).astype(np.int32)
@@ -327,6 +344,9 @@ CASES = {
     topology.signed_volumes: lambda rng: tets_arguments(rng, ()),
     topology.barycentres: lambda rng: tets_arguments(rng, (3,)),
     topology.shapes: lambda rng: tets_arguments(rng, (), ()),
+    topology.relabel: relabel_arguments,
+    topology.sort_by_count: sort_by_count_arguments,
+    topology.take_tets: take_tets_arguments,
     topology.flood: flood_arguments,
     biot_savart.field_of_currents: field_of_currents_arguments,
     harmonic.potentials: potentials_arguments,

@@ -115,6 +115,19 @@ def test_kernels_as_plain_python(shuffled):
     np.testing.assert_allclose(edge, shuffled.shapes[1][:stop], rtol=1e-12)
 
 
+def test_ordered_copy_is_the_same_mesh_by_smallest_node(shuffled):
+    unused = TetMesh(np.vstack([np.zeros(3), shuffled.nodes_mm]), shuffled.tets + 1, shuffled.tags)
+    ordered = unused.ordered
+    assert 0 not in ordered.node_order
+    assert sorted(ordered.tet_order) == list(range(len(unused.tets)))
+    np.testing.assert_allclose(1e3 * ordered.nodes, unused.nodes_mm[ordered.node_order], rtol=1e-15)
+    np.testing.assert_array_equal(ordered.node_order[ordered.tets], unused.tets[ordered.tet_order])
+    smallest = ordered.tets.min(axis=1)
+    assert np.all(np.diff(smallest) >= 0)
+    same = np.diff(smallest) == 0
+    assert np.all(np.diff(ordered.tet_order)[same] > 0)
+
+
 def test_pickle_drops_what_can_be_computed(shuffled):
     assert len(shuffled.volumes_mm3) == len(shuffled.tets)
     copy = pickle.loads(pickle.dumps(shuffled))

@@ -273,6 +273,20 @@ def shapes(begin, end, nodes, tets, quality, mean_edge):
         quality[t] = 3 * inradius / np.linalg.norm(circumcentre)
 
 
+def relabel(begin, end, tets, position, out, smallest):
+    out[begin:end] = position[tets[begin:end]]
+    smallest[begin:end] = out[begin:end].min(axis=1)
+
+
+def sort_by_count(keys, start, order):
+    order[:] = np.argsort(keys, kind="stable")
+    start += np.bincount(keys, minlength=len(start))
+
+
+def take_tets(begin, end, tets, order, out):
+    out[begin:end] = tets[order[begin:end]]
+
+
 def flood(neighbour, tags, piece):
     """Smallest label among equal neighbours, until nothing changes."""
     label = np.arange(len(tags))

@@ -1,4 +1,4 @@
-"""Tetrahedra: volumes, barycentres, shape, face neighbours, connected pieces."""
+"""Tetrahedra: volumes, barycentres, shape, order, face neighbours, connected pieces."""
 
 import numpy as np
 
@@ -61,6 +61,38 @@ def shapes(begin, end, nodes, tets, quality, mean_edge):
         bc = np.sqrt((bx - cx) ** 2 + (by - cy) ** 2 + (bz - cz) ** 2)
         ca = np.sqrt((cx - ax) ** 2 + (cy - ay) ** 2 + (cz - az) ** 2)
         mean_edge[t] = (np.sqrt(aa) + np.sqrt(bb) + np.sqrt(cc) + ab + bc + ca) / 6.0
+
+
+@jit
+def relabel(begin, end, tets, position, out, smallest):
+    """Node numbers of tetrahedra replaced by `position`, and the smallest of each."""
+    for t in range(begin, end):
+        low = position[tets[t, 0]]
+        for a in range(4):
+            n = position[tets[t, a]]
+            out[t, a] = n
+            low = min(low, n)
+        smallest[t] = low
+
+
+@jit
+def sort_by_count(keys, start, order):
+    """Indices of `keys` ascending, equal ones in their old order.
+
+    `start` is a scratch copy of where each key's indices begin.
+    """
+    for i in range(keys.shape[0]):
+        k = keys[i]
+        order[start[k]] = i
+        start[k] += 1
+
+
+@jit
+def take_tets(begin, end, tets, order, out):
+    """``out[t] = tets[order[t]]``."""
+    for t in range(begin, end):
+        row, old = out[t], tets[order[t]]
+        row[0], row[1], row[2], row[3] = old[0], old[1], old[2], old[3]
 
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from efield.kernels import topology
+from efield.kernels._jit import run_chunks
 from efield.model.arrays import read_only
 
 
@@ -36,9 +38,21 @@ class OrderedMesh:
         node_order = used[np.argsort(_morton(mesh.nodes_mm[used]), kind="stable")]
         position = np.full(len(mesh.nodes_mm), -1, np.int32)
         position[node_order] = np.arange(len(node_order), dtype=np.int32)
-        tets = position[mesh.tets]
-        tet_order = np.argsort(tets.min(axis=1), kind="stable")
-        return cls(*map(read_only, (mesh.nodes[node_order], tets[tet_order], node_order, tet_order)))
+        tets, tet_order = _in_order(mesh.tets, position, len(node_order))
+        return cls(*map(read_only, (mesh.nodes[node_order], tets, node_order, tet_order)))
+
+
+def _in_order(tets, position, n_nodes):
+    """Tetrahedra of nodes `position`, by their smallest node, and which each was."""
+    n = len(tets)
+    relabelled, smallest = np.empty((n, 4), np.int32), np.empty(n, np.int32)
+    run_chunks(topology.relabel, n, tets, position, relabelled, smallest)
+    count = np.bincount(smallest, minlength=n_nodes)
+    order = np.empty(n, np.int64)
+    topology.sort_by_count(smallest, np.cumsum(count) - count, order)
+    ordered = np.empty((n, 4), np.int32)
+    run_chunks(topology.take_tets, n, relabelled, order, ordered)
+    return ordered, order
 
 
 def _morton(points):
