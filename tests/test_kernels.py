@@ -159,18 +159,10 @@ def random_csr(rng, shape, density=0.15):
     return matrix.tocsr()
 
 
-def product_counts_arguments(rng):
-    a, b = random_csr(rng, (50, 40)), random_csr(rng, (40, 30))
-    return 0, 50, a.indptr, a.indices, b.indptr, b.indices, 30, np.zeros(50, np.int64)
-
-
 def product_rows_arguments(rng):
     a, b = random_csr(rng, (50, 40)), random_csr(rng, (40, 30))
-    lengths = np.diff(((a != 0).astype(int) @ (b != 0).astype(int)).indptr)
-    indptr = np.append(0, np.cumsum(lengths)).astype(np.int32)
-    out = np.zeros(indptr[-1], np.int32), np.zeros(indptr[-1])
     matrices = a.indptr, a.indices, a.data, b.indptr, b.indices, b.data
-    return 0, 50, *matrices, 30, indptr, *out
+    return 0, 50, *matrices, 30, np.zeros(50, np.int64)
 
 
 def blocks(rng, n):
@@ -325,7 +317,6 @@ CASES = {
     fem.element_field: element_field_arguments,
     fem.functional_load: functional_load_arguments,
     fem.current_sources: current_sources_arguments,
-    sparse.product_counts: product_counts_arguments,
     sparse.product_rows: product_rows_arguments,
     sparse.scale_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.scale_columns: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),

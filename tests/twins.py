@@ -105,24 +105,18 @@ def current_sources(nodes, tets, sigma, psi, elements, weights, out):
 # --- sparse blocks
 
 
-def product_counts(begin, end, a_indptr, a_indices, b_indptr, b_indices, n_columns, counts):
-    for i in range(begin, end):
-        inner = a_indices[a_indptr[i] : a_indptr[i + 1]]
-        columns = [b_indices[b_indptr[k] : b_indptr[k + 1]] for k in inner]
-        counts[i] = len(np.unique(np.concatenate([[], *columns])))
-
-
-def product_rows(
-    begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, indptr, indices, data
-):
+def product_rows(begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, counts):
+    indices, data = [], []
     for i in range(begin, end):
         row = {}  # keeps the order in which columns appear
         for p in range(a_indptr[i], a_indptr[i + 1]):
             part = slice(b_indptr[a_indices[p]], b_indptr[a_indices[p] + 1])
             for column, value in zip(b_indices[part], b_data[part], strict=True):
                 row[column] = row.get(column, 0) + a_data[p] * value
-        indices[indptr[i] : indptr[i + 1]] = list(row)
-        data[indptr[i] : indptr[i + 1]] = list(row.values())
+        counts[i] = len(row)
+        indices += row
+        data += row.values()
+    return indices, data
 
 
 def scale_rows(begin, end, weight, b, x):

@@ -113,15 +113,14 @@ def run_chunks(kernel, n, *args, min_chunk=2048, block=1):
     Each slice must own its part of the output; then the result is the same bit for bit
     whatever the number of threads. Below `min_chunk` items the call stays in this thread.
     Slices start at multiples of `block`: a kernel that works through blocks of items and may fuse
-    operations rounds the last few of a block otherwise than those in full vectors.
+    operations rounds the last few of a block otherwise than those in full vectors. Returns what the
+    calls returned, in the order of their slices.
     """
     n_threads = min(thread_count(), max(1, n // min_chunk))
     if n_threads == 1:
-        kernel(0, n, *args)
-        return
+        return [kernel(0, n, *args)]
     n_chunks = n_threads if n < 64 * min_chunk else 4 * n_threads
     edges = [n * i // n_chunks // block * block for i in range(n_chunks)] + [n]
     pool = _pool(n_threads)
     futures = [pool.submit(kernel, a, b, *args) for a, b in itertools.pairwise(edges)]
-    for future in futures:
-        future.result()
+    return [future.result() for future in futures]

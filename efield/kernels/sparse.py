@@ -130,30 +130,25 @@ def partial_dots(begin, end, x, y, partial):
 
 
 @jit
-def product_counts(begin, end, a_indptr, a_indices, b_indptr, b_indices, n_columns, counts):
-    """Row lengths of the sparse product A B."""
-    seen = np.full(n_columns, -1, np.int32)
+def product_rows(begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, counts):
+    """Rows of the sparse product A B (Gustavson 1978); columns in the order they appear.
+
+    Writes the lengths of its rows and returns their (indices, data), one row after the other: one
+    pass over A and B, where knowing the length beforehand would take two.
+    """
+    slot = np.full(n_columns, -1, np.int64)
+    size = 4 * (a_indptr[end] - a_indptr[begin]) + 1024
+    indices, data = np.empty(size, np.int32), np.empty(size)
+    fill = 0
     for i in range(begin, end):
-        count = 0
+        first, most = fill, 0
         for p in range(a_indptr[i], a_indptr[i + 1]):
-            k = a_indices[p]
-            for q in range(b_indptr[k], b_indptr[k + 1]):
-                j = b_indices[q]
-                if seen[j] != i:
-                    seen[j] = i
-                    count += 1
-        counts[i] = count
-
-
-@jit
-def product_rows(
-    begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, indptr, indices, data
-):
-    """Rows of the sparse product A B (Gustavson 1978); columns in the order they appear."""
-    slot = np.full(n_columns, -1, np.int32)
-    for i in range(begin, end):
-        first = indptr[i]
-        fill = first
+            most += b_indptr[a_indices[p] + 1] - b_indptr[a_indices[p]]
+        if first + min(most, n_columns) > size:
+            size = 2 * size + most
+            wider, longer = np.empty(size, np.int32), np.empty(size)
+            wider[:first], longer[:first] = indices[:first], data[:first]
+            indices, data = wider, longer
         for p in range(a_indptr[i], a_indptr[i + 1]):
             k, a = a_indices[p], a_data[p]
             for q in range(b_indptr[k], b_indptr[k + 1]):
@@ -166,3 +161,5 @@ def product_rows(
                     fill += 1
                 else:
                     data[place] += a * b_data[q]
+        counts[i] = fill - first
+    return indices[:fill], data[:fill]
