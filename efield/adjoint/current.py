@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from efield.kernels import biot_savart
-from efield.kernels import fem as kernel
 from efield.kernels._jit import run_chunks
 from efield.units import MU0_OVER_4PI, to_m
 
@@ -138,21 +137,14 @@ def adjoint_currents(prepared, elements, weights, *, rtol=ADJOINT_RTOL):
     ConvergenceError
         The solver stalled.
     """
-    geo = prepared.geometry
-    where = prepared.tet_position[elements]
+    space, where = prepared.elements, prepared.tet_position[elements]
     weights = np.ascontiguousarray(weights)
-    load = np.zeros((len(geo.nodes), len(weights)))
-    for k, w in enumerate(weights):
-        column = np.zeros(len(geo.nodes))
-        kernel.functional_load(geo.nodes, geo.tets, where, w, column)
-        load[:, k] = column
+    load = np.stack([space.functional_load(where, w) for w in weights], axis=1)
     solution = prepared.solve(load, rtol=rtol)
-    currents = np.zeros((len(geo.nodes), len(weights), 3))
+    currents = np.empty((len(load), len(weights), 3))
     for k, w in enumerate(weights):
-        psi, q = np.ascontiguousarray(solution.x[:, k]), np.zeros((len(geo.nodes), 3))
-        kernel.current_sources(geo.nodes, geo.tets, geo.sigma, psi, where, w, q)
-        currents[:, k] = q
-    return AdjointCurrents(geo.nodes, currents, solution.residual, solution.iterations)
+        currents[:, k] = space.current_sources(np.ascontiguousarray(solution.x[:, k]), where, w)
+    return AdjointCurrents(prepared.nodes, currents, solution.residual, solution.iterations)
 
 
 def mean_field_weights(volumes):

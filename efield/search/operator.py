@@ -18,7 +18,6 @@ from efield.search.avoid import GuardedObjective
 from efield.search.evaluate import functionals_over_yaw
 from efield.search.maxima import turned
 from efield.search.objectives import ModeObjective
-from efield.solve.prepared import BLOCK
 
 UNSEEN = 8
 """Placements solved forward only to measure the error."""
@@ -110,8 +109,8 @@ def _farthest_first(points, start, count):
 def fields_on_target(prepared, coil, poses, elements, didt, report=None):
     """E (n, n_elements, 3) of forward solutions on some elements; `report` gets a fraction."""
     fields = []
-    for start in range(0, len(poses), BLOCK):
-        batch = [Placement(pose) for pose in poses[start : start + BLOCK]]
+    for start in range(0, len(poses), prepared.block):
+        batch = [Placement(pose) for pose in poses[start : start + prepared.block]]
         solved = solve_potentials(prepared, coil, batch, didt, RTOL)
         fields += [solved.on_elements(k, elements) for k in solved.columns]
         if report is not None:

@@ -33,7 +33,7 @@ def optimize_coil(
     avoid=None,
     robust=None,
     didt=1e6,
-    element_order=1,
+    element_order=None,
     verify=True,
     n_best=10,
     out_dir=None,
@@ -70,7 +70,8 @@ def optimize_coil(
         result states what the noise of neuronavigation costs.
     didt : float
         Rate of change of the coil current, A/s; values scale with it.
-    element_order : {1}
+    element_order : {1, 2}
+        Order of the finite elements; None is that of a prepared head, else 1.
     verify : bool
         Compare the optimum's forward field with its reciprocity value.
     n_best : int
