@@ -95,7 +95,6 @@ class Field(_Values, FieldsOnlyPickle):
         e_field = element_field(mesh, self.node_potential, self.node_dadt, everywhere, mesh.tet_order)
         return read_only(e_field)
 
-
     @property
     def element_order(self):
         """Order of the finite elements, 1 or 2."""

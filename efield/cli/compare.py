@@ -12,6 +12,7 @@ from efield.cli.options import (
     head_options,
     load_head_from_options,
     log_to_stderr,
+    order_option,
     output_options,
     radius_option,
     write_outputs,
@@ -49,6 +50,7 @@ Examples:
 @click.option("--lowest", is_flag=True, help="Look for the map's lowest value, as of an anticorrelation.")
 @didt_option
 @click.option("--distance", type=float, metavar="MM", default=4.0, show_default=True, help="Coil to scalp.")
+@order_option
 @head_options
 @output_options
 def compare(
@@ -64,6 +66,7 @@ def compare(
     lowest,
     didt,
     distance,
+    element_order,
     unit,
     conductivity,
     out,
@@ -100,6 +103,7 @@ def compare(
             peak_map=_peak_map(map_file, map_mask, lowest),
             distance_mm=distance,
             didt=didt,
+            element_order=element_order,
             progress=progress,
         )
     write_outputs(result, out, json_file)

@@ -15,6 +15,7 @@ from efield.cli.options import (
     head_options,
     load_head_from_options,
     log_to_stderr,
+    order_option,
     output_options,
     radius_option,
     write_outputs,
@@ -93,6 +94,7 @@ handle), positive towards the subject's left.
     help="Bound what any tangential placement can reach, to this share [0.01]; takes a minute.",
 )
 @click.option("--n-best", type=click.IntRange(1), default=10, show_default=True, help="Placements to keep.")
+@order_option
 @head_options
 @output_options
 def optimize(
@@ -112,6 +114,7 @@ def optimize(
     robust,
     certify,
     n_best,
+    element_order,
     unit,
     conductivity,
     out,
@@ -162,6 +165,7 @@ def optimize(
             robust=None if robust is None else getattr(PoseNoise, robust)(),
             certify=False if certify is None else certify,
             didt=didt,
+            element_order=element_order,
             n_best=n_best,
             progress=progress,
         )

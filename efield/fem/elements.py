@@ -106,16 +106,11 @@ class QuadraticElements:
 
     order = 2
 
-    @classmethod
-    def of(cls, geo, edges):
-        """On a :class:`Geometry` and the edges of its mesh."""
-        return cls(geo, assemble(geo), edges)
-
     @cached_property
     def nodes(self):
         """(n_nodes + n_edges, 3) where dA/dt is sampled: nodes, then midpoints; m."""
-        corners = self.geometry.nodes
-        return np.concatenate([corners, 0.5 * (corners[self.edges.ends[:, 0]] + corners[self.edges.ends[:, 1]])])
+        corners, ends = self.geometry.nodes, self.edges.ends
+        return np.concatenate([corners, 0.5 * (corners[ends[:, 0]] + corners[ends[:, 1]])])
 
     def edge_rows(self):
         """Assemble the :class:`EdgeRows`."""
@@ -181,9 +176,7 @@ def edge_rows(geo, edges):
     quadratic.count_corner_columns(n_nodes, indices, count)
     corner_indptr = _pointers(count)
     columns, values = np.empty(corner_indptr[-1], np.int32), np.empty(corner_indptr[-1])
-    quadratic.fill_corner_rows(
-        n_nodes, indptr, indices, data, corner_indptr[:-1].copy(), columns, values
-    )
+    quadratic.fill_corner_rows(n_nodes, indptr, indices, data, corner_indptr[:-1].copy(), columns, values)
     return EdgeRows(indptr, indices, data, corner_indptr, columns, values)
 
 

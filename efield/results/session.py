@@ -160,7 +160,9 @@ COLUMNS = (
 """Columns of ``session.csv``; fields in V/m at the run's dI/dt. ``grey_`` is all grey matter."""
 
 
-def simulate_session(head, coil, session, region, *, didt=1e6, progress=None, warnings=()):
+def simulate_session(
+    head, coil, session, region, *, didt=1e6, element_order=None, progress=None, warnings=()
+):
     """Simulate every placement of a session and keep the numbers, not the fields.
 
     Parameters
@@ -172,6 +174,8 @@ def simulate_session(head, coil, session, region, *, didt=1e6, progress=None, wa
         Of the ``target_`` columns.
     didt : float
         A/s.
+    element_order : {1, 2}
+        As in :func:`efield.simulate`.
     progress : callable, optional
         Called with (stage, fraction); may raise to cancel.
     warnings : sequence of ResultWarning

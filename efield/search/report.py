@@ -90,6 +90,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
         provenance=provenance(
             run.head,
             run.coil,
+            element_order=run.prepared.element_order,
             target=run.region.name,
             search=asdict(run.search),
             constraints=asdict(run.constraints),

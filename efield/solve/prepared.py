@@ -64,7 +64,7 @@ class PreparedHead:
 
     @property
     def nodes(self):
-        """(n, 3) where dA/dt is sampled, m: used nodes in solver order, then the edges' midpoints at order 2."""
+        """(n, 3) where dA/dt is sampled, m: used nodes in solver order, then at order 2 the edges' midpoints."""
         return self.elements.nodes
 
     def solve(self, b, *, rtol):
@@ -115,6 +115,14 @@ class PreparedHead:
         position[self.geometry.tet_order] = np.arange(len(position))
         return position
 
+    @cached_property
+    def first_order(self):
+        """The same head prepared at first order; shares its arrays."""
+        if self.element_order == 1:
+            return self
+        elements = LinearElements(self.geometry, self.operators)
+        return PreparedHead(self.head, elements, self.stiffness.corners, self.multigrid.multigrid)
+
     @property
     def _single(self):
         return self.multigrid.finest
@@ -150,16 +158,24 @@ def prepare(head, *, element_order=None):
     head = load_head(head)
     require_memory(len(head.tets), element_order=order)
     geo = geometry(head.mesh, head.conductivity)
-    if order == 1:
-        elements = LinearElements.of(geo)
-    else:
-        elements = QuadraticElements.of(geo, head.mesh.ordered.edges)
+    elements = LinearElements.of(geo)
     matrix = _corner_matrix(elements)
-    stiffness, multigrid = SparseMatrix.from_scipy(matrix, np.float64), Multigrid.build(matrix)
-    if order == 2:
-        rows = elements.edge_rows()
-        stiffness, multigrid = BlockMatrix.of(stiffness, rows, np.float64), TwoLevel.of(multigrid, rows)
-    return PreparedHead(head, elements, stiffness, multigrid)
+    prepared = PreparedHead(
+        head, elements, SparseMatrix.from_scipy(matrix, np.float64), Multigrid.build(matrix)
+    )
+    return prepared if order == 1 else _second_order(prepared)
+
+
+def _second_order(prepared):
+    """The same head at second order; its first-order system is the corner block."""
+    elements = QuadraticElements(prepared.geometry, prepared.operators, prepared.head.mesh.ordered.edges)
+    rows = elements.edge_rows()
+    return PreparedHead(
+        prepared.head,
+        elements,
+        BlockMatrix.of(prepared.stiffness, rows, np.float64),
+        TwoLevel.of(prepared.multigrid, rows),
+    )
 
 
 def checked_order(element_order):
