@@ -67,22 +67,31 @@ class LinearElements:
 
 @dataclass(frozen=True, eq=False)
 class EdgeRows:
-    """Rows of the edges in the second-order system, and the corners' columns of them transposed.
+    """Rows of the edges in the second-order system, CSR; columns are `n_nodes` nodes, then edges.
 
-    Columns are nodes, then edges. CSR arrays; each edge's first entry is its diagonal.
+    Each row's first entry is its diagonal.
     """
 
+    n_nodes: int
     indptr: np.ndarray
     indices: np.ndarray
     data: np.ndarray
-    corner_indptr: np.ndarray
-    corner_indices: np.ndarray
-    corner_data: np.ndarray
 
     @property
     def diagonal(self):
         """(n_edges,) of K_ee."""
         return self.data[self.indptr[:-1]]
+
+    def corner_rows(self):
+        """CSR arrays of ``K_1e``, the nodes' columns transposed; its columns are those of the rows."""
+        count = np.zeros(self.n_nodes, np.int64)
+        quadratic.count_corner_columns(self.n_nodes, self.indices, count)
+        indptr = _pointers(count)
+        indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self.data.dtype)
+        quadratic.fill_corner_rows(
+            self.n_nodes, self.indptr, self.indices, self.data, indptr[:-1].copy(), indices, data
+        )
+        return indptr, indices, data
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +121,9 @@ class QuadraticElements:
         corners, ends = self.geometry.nodes, self.edges.ends
         return np.concatenate([corners, 0.5 * (corners[ends[:, 0]] + corners[ends[:, 1]])])
 
-    def edge_rows(self):
-        """Assemble the :class:`EdgeRows`."""
-        return edge_rows(self.geometry, self.edges)
+    def edge_rows(self, dtype=np.float64):
+        """Assemble the :class:`EdgeRows` in some precision."""
+        return edge_rows(self.geometry, self.edges, dtype)
 
     def source_load(self, dadt):
         """Right-hand sides (n, k) of values (n, 3, k) at nodes and midpoints, V/m."""
@@ -147,7 +156,7 @@ class QuadraticElements:
         return out
 
 
-def edge_rows(geo, edges):
+def edge_rows(geo, edges, dtype=np.float64):
     """The :class:`EdgeRows` of a geometry."""
     n_nodes, n_edges = len(geo.nodes), len(edges.ends)
     count = np.zeros(n_edges, np.int64)
@@ -159,7 +168,7 @@ def edge_rows(geo, edges):
     run_chunks(quadratic.count_row_entries, n_edges, geo.tets, *around, count)
     indptr = _pointers(count)
     # zeros: a row ends early where two tetrahedra are the same
-    indices, data = np.zeros(indptr[-1], np.int32), np.zeros(indptr[-1])
+    indices, data = np.zeros(indptr[-1], np.int32), np.zeros(indptr[-1], dtype)
     run_chunks(
         quadratic.assemble_edge_rows,
         n_edges,
@@ -172,12 +181,7 @@ def edge_rows(geo, edges):
         indices,
         data,
     )
-    count = np.zeros(n_nodes, np.int64)
-    quadratic.count_corner_columns(n_nodes, indices, count)
-    corner_indptr = _pointers(count)
-    columns, values = np.empty(corner_indptr[-1], np.int32), np.empty(corner_indptr[-1])
-    quadratic.fill_corner_rows(n_nodes, indptr, indices, data, corner_indptr[:-1].copy(), columns, values)
-    return EdgeRows(indptr, indices, data, corner_indptr, columns, values)
+    return EdgeRows(n_nodes, indptr, indices, data)
 
 
 def _pointers(count):

@@ -64,7 +64,7 @@ class PreparedHead:
 
     @property
     def nodes(self):
-        """(n, 3) where dA/dt is sampled, m: used nodes in solver order, then at order 2 the edges' midpoints."""
+        """(n, 3) where dA/dt is sampled, m: used nodes in solver order; at order 2 then midpoints."""
         return self.elements.nodes
 
     def solve(self, b, *, rtol):
@@ -170,11 +170,9 @@ def _second_order(prepared):
     """The same head at second order; its first-order system is the corner block."""
     elements = QuadraticElements(prepared.geometry, prepared.operators, prepared.head.mesh.ordered.edges)
     rows = elements.edge_rows()
+    matrix = BlockMatrix.of(prepared.stiffness, rows)
     return PreparedHead(
-        prepared.head,
-        elements,
-        BlockMatrix.of(prepared.stiffness, rows, np.float64),
-        TwoLevel.of(prepared.multigrid, rows),
+        prepared.head, elements, matrix, TwoLevel.of(prepared.multigrid, matrix, rows.diagonal)
     )
 
 

@@ -37,17 +37,16 @@ class BlockMatrix:
     edges: SparseMatrix
 
     @classmethod
-    def of(cls, corners, rows, dtype):
-        """From the first-order stiffness and :class:`EdgeRows`, in some precision."""
+    def of(cls, corners, rows):
+        """From the first-order stiffness and :class:`EdgeRows`."""
+        return cls(corners, _matrix(*rows.corner_rows()), _matrix(rows.indptr, rows.indices, rows.data))
 
-        def matrix(indptr, indices, data):
-            return SparseMatrix(indptr, indices, data.astype(dtype, copy=False), len(indptr) - 1)
-
-        return cls(
-            corners,
-            matrix(rows.corner_indptr, rows.corner_indices, rows.corner_data),
-            matrix(rows.indptr, rows.indices, rows.data),
+    def single(self, corners):
+        """In float32, where `corners` is K11 so."""
+        beside, edges = (
+            _matrix(m.indptr, m.indices, m.data.astype(np.float32)) for m in (self.beside, self.edges)
         )
+        return BlockMatrix(corners, beside, edges)
 
     def times(self, x, out):
         """``out = K x``."""
@@ -86,10 +85,10 @@ class TwoLevel:
         return self.matrix
 
     @classmethod
-    def of(cls, multigrid, rows):
-        """From the corners' multigrid and :class:`EdgeRows`."""
-        weight = (DAMPING / rows.diagonal).astype(np.float32)
-        return cls(BlockMatrix.of(multigrid.finest, rows, np.float32), multigrid, weight)
+    def of(cls, multigrid, matrix, diagonal):
+        """From the corners' multigrid, the system in float64 and the edges' diagonal."""
+        weight = (DAMPING / diagonal).astype(np.float32)
+        return cls(matrix.single(multigrid.finest), multigrid, weight)
 
     def workspace(self, width):
         """Scratch blocks for :meth:`cycle`."""
@@ -109,3 +108,7 @@ class TwoLevel:
         self.matrix.edges.residual(x, b[n:], edge_b)
         run_chunks(sparse.add_scaled_rows, n_edges, self.jacobi, edge_b, x[n:])
         return x
+
+
+def _matrix(indptr, indices, data):
+    return SparseMatrix(indptr, indices, data, len(indptr) - 1)
