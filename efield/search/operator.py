@@ -3,7 +3,8 @@
 Forward solutions spread over the search region give the modes; one adjoint solve each and the
 exterior field of their currents give the coefficients of any pose. As many modes are taken as the
 objective needs on snapshots left out; the error that is reported adds placements that had no part
-in anything.
+in anything. Modes and the functionals beside the mean field are of first order in any case: they are a
+small part of the field, and cost many solves; the placements that measure the error are of the run's.
 """
 
 from dataclasses import dataclass
@@ -151,14 +152,16 @@ def build_operator(run, found):
     measured = _measured(run)
     count = max(m.measure.snapshots for m in measured)
     poses = spread_poses(found, count + UNSEEN)
-    fields = fields_on_target(
-        run.prepared,
-        run.coil,
-        poses,
-        np.concatenate([m.elements for m in measured]),
-        run.didt,
-        lambda fraction: run.clock.report("modes", 0.4 * fraction),
-    )
+    everywhere = np.concatenate([m.elements for m in measured])
+
+    def solved(prepared, poses):
+        def report(fraction):
+            run.clock.report("modes", 0.4 * fraction)
+
+        return fields_on_target(prepared, run.coil, poses, everywhere, run.didt, report)
+
+    snapshots = solved(run.prepared.first_order, poses[:count])
+    fields = np.concatenate([snapshots, solved(run.prepared, poses[count:])])
     fields = _split(fields, [len(m.elements) for m in measured], axis=1)
     modes, left_out_errors = zip(
         *(choose_modes(m.measure, e[:count], m.volumes) for m, e in zip(measured, fields, strict=True)),
@@ -212,7 +215,9 @@ def _joint_field(run, found, measured, modes):
     elements = np.concatenate([m.elements for m in measured])
     parts = [found.field]
     for start in range(0, len(weights), AT_ONCE):
-        currents = adjoint_currents(run.prepared, elements, weights[start : start + AT_ONCE], rtol=RTOL)
+        currents = adjoint_currents(
+            run.prepared.first_order, elements, weights[start : start + AT_ONCE], rtol=RTOL
+        )
         parts.append(found.exterior.of(currents)[1])
         run.clock.report("modes", 0.4 + 0.4 * min(1.0, (start + AT_ONCE) / len(weights)))
     return JointField(tuple(parts))

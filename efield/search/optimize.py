@@ -11,6 +11,7 @@ from efield.search.candidates import Search
 from efield.search.certificate import EPSILON, certify_run, require_certifiable
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
+from efield.search.discretization import discretization
 from efield.search.noise import PoseNoise
 from efield.search.objectives import make_objective
 from efield.search.report import make_result
@@ -131,6 +132,8 @@ def optimize_coil(
         check = run.check(field) if verify else None
     if robust is None:  # else the search's values are measures under noise, not the objective's
         found = replace(found, operator=judged_operator(found.operator, best))
+    with clock.stage("discretization"):
+        error_bar = discretization(run, field, best[0].value)
     pose = best[0].placement.matsimnibs
     with clock.stage("robustness"):
         noise = robust or PoseNoise.neuronavigation()
@@ -139,7 +142,7 @@ def optimize_coil(
     if epsilon is not None:
         with clock.stage("certificate"):
             certificate = certify_run(run, found, pose, epsilon)
-    result = make_result(run, found, best, n_best, field, check, spread, certificate)
+    result = make_result(run, found, best, n_best, field, check, spread, certificate, error_bar)
     if out_dir is not None:
         result.save(out_dir)
     return result
