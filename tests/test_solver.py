@@ -261,11 +261,6 @@ def test_tetrahedra_without_volume():
         prepare(HeadModel.from_mesh(TetMesh(mesh.nodes_mm, tets, mesh.tags)))
 
 
-def test_other_element_orders_are_refused():
-    with pytest.raises(EfieldError, match="element_order=2 is not available; valid: 1"):
-        prepare(sphere().head, element_order=2)
-
-
 def test_a_coil_inside_the_head_is_refused():
     coil = load_coil("figure8-70mm")
     pose = Placement.on_scalp(sphere(), (-60, 20, 55)).matsimnibs.copy()

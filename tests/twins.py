@@ -123,6 +123,10 @@ def scale_rows(begin, end, weight, b, x):
     x[begin:end] = weight[begin:end, None] * b[begin:end]
 
 
+def add_scaled_rows(begin, end, weight, b, x):
+    x[begin:end] += weight[begin:end, None] * b[begin:end]
+
+
 def scale_columns(begin, end, x, scale, y):
     y[begin:end] = x[begin:end] * scale
 
