@@ -17,9 +17,11 @@ from efield.cli.cohort import cohort
 from efield.cli.coil import coil
 from efield.cli.compare import compare
 from efield.cli.doctor import doctor
+from efield.cli.dose import dose
 from efield.cli.export import export
 from efield.cli.head import head
 from efield.cli.optimize import optimize
+from efield.cli.sham import sham
 from efield.cli.simulate import simulate
 from efield.errors import ConvergenceError, EfieldError, OutputError, ResourceError
 
@@ -33,6 +35,8 @@ Start here:
   efield export result --format brainsight targets.txt
   efield compare                           every way of finding the DLPFC, in one table
   efield cohort heads.csv --out study      the same for many subjects
+  efield sham mni152 --placement result/result.json
+  efield dose field mni152 --placement result/result.json --wanted 100 --stimulator "MagPro X100 MCF-B65"
   efield head check head.msh               is this mesh fit for use?
   efield coil list
 
@@ -108,5 +112,5 @@ def main():
             stream.reconfigure(errors="replace")
 
 
-for _command in (optimize, simulate, compare, cohort, export, head, coil, doctor):
+for _command in (optimize, simulate, compare, cohort, export, sham, dose, head, coil, doctor):
     main.add_command(_command)
