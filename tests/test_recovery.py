@@ -171,7 +171,7 @@ def test_recovery_turns_with_the_head_and_its_tensors():
 
 @pytest.mark.parametrize("threads", ["2", "5"])
 def test_any_number_of_threads_recovers_the_same_bits(sphere, threads, monkeypatch):
-    head, field, *_ = sphere
+    _, field, *_ = sphere
     monkeypatch.setenv("EFIELD_NUM_THREADS", "1")
     alone = field.recovered().E
     monkeypatch.setenv("EFIELD_NUM_THREADS", threads)
@@ -216,7 +216,7 @@ def test_points_outside(halves, recovered):
     centres = halves.mesh.barycentres_mm[halves.tags == 2]
     grey = np.array([centres[np.argmin(centres[:, 0])] - [0.97 * NEAR_MM, 0, 0], [10, 30, 30]])
     assert halves.tags[tets_at_points(halves.nodes_mm, halves.tets, grey)[0]] == 1
-    with pytest.raises(TargetError, match="1 of 2 .* 'grey_matter', nor within 3 mm .* point 1"):
+    with pytest.raises(TargetError, match=r"1 of 2 .* 'grey_matter' or within 3 mm .* point 1"):
         field.at(grey, tissue="grey_matter")
     assert np.isfinite(field.at(grey[:1], tissue="grey_matter")).all()
     for bad, match in (
@@ -228,7 +228,7 @@ def test_points_outside(halves, recovered):
     with pytest.raises(TargetError, match="'raise' or 'nan', not 'zero'"):
         field.at(points, outside="zero")
     for tissue in ("bone", "gray", 17):
-        with pytest.raises(TargetError, match="no tissue .* white_matter, grey_matter"):
+        with pytest.raises(TargetError, match=r"no tissue .* white_matter, grey_matter"):
             field.at(points, tissue=tissue)
     assert field.at(np.empty((0, 3))).shape == (0, 3)
 

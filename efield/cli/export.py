@@ -31,7 +31,7 @@ Examples:
 @click.option(
     "--surface",
     metavar="GII",
-    help="GIFTI surface whose vertices a .gii takes; mid-layer: of the mesh's cortex.",
+    help="GIFTI surface whose vertices a .gii takes, or mid-layer, of the mesh.",
 )
 @click.option("--quantity", type=click.Choice(["magnE", "E"]), help="Of a NIfTI. [magnE]")
 @click.option("--recovered", is_flag=True, default=None, help="Recovered field values, see docs/recovery.md.")

@@ -64,7 +64,7 @@ def write_field(
     elif name == "gii":
         if surface is None:
             raise FormatError(
-                f"{path}: GIFTI needs a surface: give surface= (--surface), such as lh.central.gii or mid-layer"
+                f"{path}: GIFTI needs a surface: give surface= (--surface), lh.central.gii or mid-layer"
             )
         write_gifti(path, head, e_field, surface=surface, recovered=recovered, facts=facts)
     else:

@@ -170,12 +170,11 @@ def locate(head, points_mm, *, tissue=None, outside="raise"):
     held = owner >= 0
     if outside == "raise" and not held.all():
         bad = int(np.argmin(held))
-        where = (
-            "the head" if tissue is None else f"{tissue!r}, nor within {NEAR_MM:g} mm of a barycentre of it"
-        )
+        where = "the head" if tissue is None else f"{tissue!r} or within {NEAR_MM:g} mm of a barycentre"
         raise TargetError(
-            f"{np.count_nonzero(~held)} of {len(held)} points do not lie in {where}; the first is point {bad} at "
-            f"{np.round(points_mm[bad], 3).tolist()} mm; leave them out, or take nan there by outside='nan'"
+            f"{np.count_nonzero(~held)} of {len(held)} points do not lie in {where}; the first is point "
+            f"{bad} at {np.round(points_mm[bad], 3).tolist()} mm; leave them out, or take nan there by "
+            "outside='nan'"
         )
     return owner[held], held
 
