@@ -46,6 +46,7 @@ _LAZY = {
     "tape_instructions": "efield.scalp.marks",
     "targeting_method": "efield.targeting.registry",
     "ten_ten": "efield.scalp.ten_ten",
+    "with_anisotropy": "efield.model.anisotropy",
 }
 
 __all__ = sorted([*_LAZY, *_errors.__all__, "__version__"])
