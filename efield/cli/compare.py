@@ -14,6 +14,7 @@ from efield.cli.options import (
     output_options,
     radius_option,
     target_option,
+    tensor_options,
     write_outputs,
 )
 
@@ -44,6 +45,7 @@ Examples:
 @didt_option
 @click.option("--distance", type=float, metavar="MM", default=4.0, show_default=True, help="Coil to scalp.")
 @head_options
+@tensor_options
 @output_options
 def compare(
     head,
@@ -60,6 +62,8 @@ def compare(
     distance,
     unit,
     conductivity,
+    dti,
+    anisotropy,
     out,
     json_file,
     quiet,
@@ -85,7 +89,7 @@ def compare(
 
     with stage_progress(quiet) as progress:
         result = compare_targeting(
-            load_head_from_options(head, unit, conductivity),
+            load_head_from_options(head, unit, conductivity, dti, anisotropy),
             coil,
             parse_target(target, radius),
             None if methods is None else [name.strip() for name in methods.split(",")],

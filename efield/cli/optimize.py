@@ -17,6 +17,7 @@ from efield.cli.options import (
     output_options,
     radius_option,
     target_option,
+    tensor_options,
     write_outputs,
 )
 
@@ -88,6 +89,7 @@ handle), positive towards the subject's left.
 )
 @click.option("--n-best", type=click.IntRange(1), default=10, show_default=True, help="Placements to keep.")
 @head_options
+@tensor_options
 @output_options
 def optimize(
     head,
@@ -108,6 +110,8 @@ def optimize(
     n_best,
     unit,
     conductivity,
+    dti,
+    anisotropy,
     out,
     json_file,
     quiet,
@@ -136,7 +140,7 @@ def optimize(
     with stage_progress(quiet) as progress:
         if progress is not None:
             progress("load", 0.0)
-        head_model = load_head_from_options(head, unit, conductivity)
+        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy)
         load_time = time.perf_counter() - start
         result = optimize_coil(
             head_model,

@@ -83,9 +83,11 @@ class _Record:
         image : path-like, optional
             NIfTI whose grid a ``nii.gz`` takes; the image navigated on, for a navigation system.
         surface : path-like, optional
-            GIFTI surface whose vertices a ``gii`` takes.
+            GIFTI surface whose vertices a ``gii`` takes; "mid-layer": of the mesh's own cortex.
         quantity : {"magnE", "E"}, optional
             Of a ``nii.gz``.
+        recovered : bool, optional
+            Recovered values of the field in place of raw ones, see docs/recovery.md.
 
         Returns
         -------
