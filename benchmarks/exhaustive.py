@@ -2,8 +2,8 @@
 
 Tangential placements: the search's own grid at 0.57 mm and 1 degree. With tilt and distance free:
 poses of their own making, tilts up to 10 degrees spread over the disc at every scalp point and
-yaw, each coil lifted just until it clears the scalp. Of either the best distinct ones are solved forward, and 200 random
-ones as well. An excess is how far the best of them lies above the reported optimum, both by
+yaw, each coil lifted just until it clears the scalp. Of either the best distinct ones are solved
+forward, and 200 random ones as well. An excess is how far the best of them lies above the reported optimum, both by
 forward solutions: above 0 it is a better placement than the reported one.
 
     python benchmarks/exhaustive.py --colin ../shared/data/meshes/colin27_fullhead_4tissue_derived.msh.gz
@@ -171,7 +171,7 @@ def facts(result, constraints, *, placements, search_best, judged, at_random, se
 
 
 def tilted_poses(run, found):
-    """Scalp points (n, 3), poses (n, 4, 4) at yaw 0 and every tilt, and lifts (n, n_yaw) that clear the scalp."""
+    """Scalp points (n, 3), poses (n, 4, 4) at yaw 0 and every tilt, and lifts (n, n_yaw) that clear."""
     rng = np.random.default_rng(7)
     grid = scalp_grid(run.head.scalp, found.grid.center_mm, found.grid.radius_mm, TILTED_SPACING_MM)
     spots = grid.among(np.repeat(np.arange(len(grid.points_mm)), N_TILTS))

@@ -8,9 +8,11 @@ from small_heads import QUICK, TARGET_MM, few_dipoles, sphere
 
 from efield.adjoint.spline import CoilExtent
 from efield.errors import SearchError
+from efield.forward import simulate
 from efield.model.target import Target
 from efield.results.result import OptimizeResult
 from efield.search.noise import N_SAMPLES, PoseNoise, motions
+from efield.search.objectives import make_objective
 from efield.search.optimize import optimize_coil
 from efield.search.robust import field_around, noisy, robustness, tolerance_map, values_of
 
@@ -92,7 +94,7 @@ def placed():
     grid, model = sphere_search()
     pose = grid.base_poses(DISTANCE_MM)[7]
     coil = few_dipoles()
-    return pose, coil, field_around(model, coil, pose[None], SMALL, height_mm=dipole_height_mm(coil))
+    return pose, coil, field_around((model,), coil, pose[None], SMALL, height_mm=dipole_height_mm(coil))
 
 
 @pytest.mark.parametrize("measure", ["mean", "cvar:10", "percentile:10"])
@@ -191,7 +193,7 @@ TARGET = Target.sphere(TARGET_MM, 8.0)
 
 def on_sphere(**options):
     return optimize_coil(
-        sphere(), few_dipoles(), TARGET, objective="magnitude_of_mean", **{"search": QUICK, **options}
+        sphere(), few_dipoles(), TARGET, **{"objective": "magnitude_of_mean", "search": QUICK, **options}
     )
 
 
@@ -222,11 +224,36 @@ def test_robust_optimum_is_no_worse_under_its_noise(plain, measure):
     _, model = sphere_search()
     poses = np.stack([plain.placement.matsimnibs, result.placement.matsimnibs])
     height_mm = dipole_height_mm(few_dipoles())
-    field = field_around(model, few_dipoles(), poses, noise, height_mm=height_mm)
+    field = field_around((model,), few_dipoles(), poses, noise, height_mm=height_mm)
     moved = (poses[:, None] @ noise.motions()).reshape(-1, 4, 4)
     nominal, robust = measured(measure, values(field, few_dipoles(), moved).reshape(2, -1))
     assert robust >= nominal * (1 - 2e-3)
     assert result.robustness["measured"] == pytest.approx(robust, rel=1e-3)
+
+
+def root_mean_square(e_field, volumes):
+    value = np.sqrt(np.sum(volumes[:, None] * e_field**2) / volumes.sum())
+    return value, volumes[:, None] * e_field / (volumes.sum() * value)
+
+
+@pytest.mark.parametrize("objective", ["mean_magnitude", "percentile:90", root_mean_square])
+@pytest.mark.parametrize("robust", [None, PoseNoise(4.0, 4.0, 0.0)], ids=["plain", "robust"])
+def test_noise_of_an_objective_of_the_elements_against_forward_solutions(objective, robust):
+    noise = robust or PoseNoise.neuronavigation()
+    result = on_sphere(objective=objective, robust=robust)
+    found = result.robustness
+    assert found["functional"] == result.objective.name
+    poses = result.placement.matsimnibs @ noise.motions()
+    region = TARGET.resolve(sphere().head)
+    fields = simulate(sphere(), few_dipoles(), list(poses))
+    goal, volumes = make_objective(objective), region.volumes_mm3 * 1e-9
+    forward = [goal.of_field(field.E[region.elements], volumes) for field in fields]
+    tolerance = result.search["operator_error"]
+    assert tolerance < 0.01
+    assert found["value"] == pytest.approx(result.objective.value, rel=tolerance)
+    assert found["mean"] == pytest.approx(np.mean(forward), rel=tolerance)
+    # the worst placements lie tilted and off the region for which the operator states its error
+    assert found["low"] == pytest.approx(np.percentile(forward, 5), rel=0.01)
 
 
 def test_a_certified_run():
