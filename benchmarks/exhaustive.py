@@ -3,8 +3,8 @@
 Tangential placements: the search's own grid at 0.57 mm and 1 degree. With tilt and distance free:
 poses of their own making, tilts up to 10 degrees spread over the disc at every scalp point and
 yaw, each coil lifted just until it clears the scalp. Of either the best distinct ones are solved
-forward, and 200 random ones as well. An excess is how far the best of them lies above the reported optimum, both by
-forward solutions: above 0 it is a better placement than the reported one.
+forward, and 200 random ones as well. An excess is how far the best of them lies above the reported
+optimum, both by forward solutions: above 0 it is a better placement than the reported one.
 
     python benchmarks/exhaustive.py --colin ../shared/data/meshes/colin27_fullhead_4tissue_derived.msh.gz
 """
