@@ -1,5 +1,6 @@
 """The stages of one optimization: grid, exact search, polish, forward judgement."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -162,6 +163,14 @@ class Run:
         self.volumes = region.volumes_mm3 * 1e-9
         with clock.stage("adjoint"):
             self.currents = adjoint_currents(prepared, region.elements, goal.weights(self.volumes))
+
+    def with_(self, **changes):
+        """The run with another coil, search, constraints or didt; the adjoint currents are shared."""
+        new = copy(self)
+        for name, value in changes.items():
+            setattr(new, name, value)
+        new.__dict__.pop("dipole_height_mm", None)
+        return new
 
     @property
     def objective_name(self):
