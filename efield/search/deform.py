@@ -85,7 +85,7 @@ class _Tried:
         except (CoilError, SearchError) as refusal:  # parts that meet, or a coil that touches everywhere
             self.refusal = refusal
             return -1e300
-        pose, value = run.refine(found, 1)[0]
+        value = run.refine(found, 1)[0][1]
         if value > self._highest:
             self._highest, self.best = value, tuple(setting)
         return value
