@@ -359,7 +359,7 @@ def test_simulate(monkeypatch, tmp_path):
     assert body["target"]["name"] == "grey matter"
     assert body["target"]["volume_mm3"] == pytest.approx(12.0**3)
     assert body["metrics"]["mean"] == pytest.approx(np.sqrt(3))
-    assert sorted(os.listdir(tmp_path / "out")) == sorted([*FIELD_FILES, "result.json"])
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*FIELD_FILES, "scene.npz", "result.json"])
     text = run("simulate", "head.msh", *pose, "--target", "6,6,6", "--radius", "3").stdout
     assert "Field of figure8-70mm on block" in text
     assert "1.732 V/m" in text.replace("mean ", "")

@@ -1,0 +1,227 @@
+"""The interactive head: scalp, cortex, value map, coil and target."""
+
+import numpy as np
+from scipy.spatial import ConvexHull, QhullError
+
+from efield.model.coil import dipole_a_field
+from efield.report.extra import need
+from efield.report.surfaces import Shell, coarser, cortex, value_map
+from efield.report.theme import BLUE, FIELD_MAP, GREEN, ORANGE, VALUE_MAP, base_layout
+
+SCALP_TRIANGLES, CORTEX_TRIANGLES = 24_000, 110_000
+"""What a browser draws fluently and a few megabytes hold."""
+
+DRAWN_DIPOLES = 1500
+CURRENT_ARROWS = 9
+"""Along each side of the square on which the current is shown."""
+
+LIGHT = {"ambient": 0.55, "diffuse": 0.6, "specular": 0.05, "roughness": 0.9, "fresnel": 0.0}
+ARROW_MM = 16.0
+EYE = 1.55
+
+
+def head_figure(result):
+    """The head of a result as a plotly figure, and the names of its layers.
+
+    Parameters
+    ----------
+    result : OptimizeResult or SimulateResult
+        What it lacks (field, scene, candidates) is left out.
+
+    Returns
+    -------
+    figure : plotly.graph_objects.Figure
+    layers : list of (name, traces, shown)
+        Indices of the traces that a switch shows and hides.
+    """
+    go = need("plotly.graph_objects", "report")
+    groups = [
+        ("cortex, |E|", _cortex(go, result), True),
+        ("scalp", _scalp(go, result), True),
+        ("search map", _value_map(go, result), True),
+        ("coil", _coil(go, result), True),
+        ("target", [_target(go, result)], True),
+    ]
+    traces, layers = [], []
+    for name, group, shown in groups:
+        if group:
+            layers.append((name, list(range(len(traces), len(traces) + len(group))), shown))
+            traces += group
+    hidden = {"visible": False, "showbackground": False}
+    layout = base_layout(
+        scene={
+            "aspectmode": "data",
+            "xaxis": hidden,
+            "yaxis": hidden,
+            "zaxis": hidden,
+            "camera": {"eye": _eye(result), "up": {"x": 0, "y": 0, "z": 1}},
+            "dragmode": "orbit",
+        },
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        showlegend=False,
+    )
+    return go.Figure(traces, layout), layers
+
+
+def _mesh(go, shell, **options):
+    (x, y, z), (i, j, k) = shell.vertices_mm.astype(np.float32).T, shell.triangles.T
+    return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, lighting=LIGHT, **options)
+
+
+def _colorbar(title, y):
+    words = {"text": title, "side": "top"}
+    return {"title": words, "orientation": "h", "thickness": 10, "len": 0.42, "x": 0.5 + y, "y": -0.02} | {
+        "yanchor": "bottom",
+        "xpad": 4,
+        "ypad": 4,
+    }
+
+
+def _cortex(go, result):
+    if result.field is None:
+        return []
+    shell = cortex(result.field.head, np.asarray(result.field.magnitude))
+    if shell is None:
+        return []
+    top = result.metrics["peak"] or float(shell.values.max())
+    shell = coarser(shell, CORTEX_TRIANGLES)
+    return [
+        _mesh(
+            go,
+            shell,
+            intensity=shell.values.astype(np.float32),
+            colorscale=FIELD_MAP,
+            cmin=0.0,
+            cmax=float(top),
+            colorbar=_colorbar("|E| on the cortex, V/m", -0.25),
+            hovertemplate="|E| %{intensity:.3g} V/m<br>%{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra></extra>",
+        )
+    ]
+
+
+def _scalp(go, result):
+    if result.field is None:
+        return []
+    scalp = result.field.head.scalp
+    shell = coarser(Shell(scalp.vertices_mm, scalp.triangles), SCALP_TRIANGLES)
+    return [_mesh(go, shell, color="#c9a48a", opacity=0.22, hoverinfo="skip")]
+
+
+def _value_map(go, result):
+    shell = None if result.candidates is None else value_map(result.candidates)
+    if shell is None:
+        return []
+    unit = result.objective.unit
+    return [
+        _mesh(
+            go,
+            shell,
+            intensity=shell.values.astype(np.float32),
+            colorscale=VALUE_MAP,
+            opacity=0.55,
+            colorbar=_colorbar(f"coil here, best angle, {unit}", 0.25),
+            hovertemplate=f"coil here: %{{intensity:.4g}} {unit}<br>"
+            "%{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra></extra>",
+        )
+    ]
+
+
+def _target(go, result):
+    x, y, z = result.target["center_mm"]
+    return go.Scatter3d(
+        x=[x],
+        y=[y],
+        z=[z],
+        mode="markers",
+        marker={"size": 9, "color": ORANGE, "symbol": "diamond", "line": {"color": "white", "width": 1}},
+        hovertemplate="target, centre %{x:.1f}, %{y:.1f}, %{z:.1f} mm<extra></extra>",
+    )
+
+
+def _coil(go, result):
+    pose = np.asarray(result.placement.matsimnibs)
+    traces = _axes(go, pose)
+    if result.scene is not None:
+        traces += _casing(go, result.scene, pose) + _dipoles(go, result.scene, pose)
+        traces += _current(go, result.scene, pose)
+    return traces
+
+
+def _axes(go, pose):
+    """The handle's direction, and the line from the coil into the head."""
+    centre, y, z = pose[:3, 3], pose[:3, 1], pose[:3, 2]
+    handle = _polyline(go, [centre - 4 * z, centre - 4 * z + 95 * y], ORANGE, 9, "handle (coil +y)")
+    tip = centre - 4 * z + 100 * y
+    cone = _cones(go, tip[None], y[None], 20.0, ORANGE, "handle (coil +y)")
+    inward = _polyline(go, [centre, centre + 45 * z], GREEN, 4, "coil axis, into the head")
+    return [handle, cone, inward]
+
+
+def _polyline(go, points, colour, width, words):
+    x, y, z = np.transpose(points)
+    line = {"color": colour, "width": width}
+    return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hovertemplate=f"{words}<extra></extra>")
+
+
+def _cones(go, points, directions, size_mm, colour, words):
+    x, y, z = points.T
+    u, v, w = directions.T
+    colours = {"colorscale": [[0, colour], [1, colour]], "showscale": False}
+    return go.Cone(
+        x=x, y=y, z=z, u=u, v=v, w=w, sizemode="raw", sizeref=size_mm, anchor="center", **colours
+    ).update(hovertemplate=f"{words}<extra></extra>")
+
+
+def _casing(go, scene, pose):
+    """Convex hull of the casing's points; of the dipoles where there is no casing."""
+    points = scene.positions_mm if scene.casing_mm is None else scene.casing_mm
+    try:
+        hull = ConvexHull(points)
+    except (QhullError, ValueError):  # dipoles in one plane have no hull: they are drawn themselves
+        return []
+    shell = Shell(_placed(pose, points), hull.simplices)
+    return [_mesh(go, shell, color="#9aa3ad", opacity=0.25, hoverinfo="skip", flatshading=True)]
+
+
+def _dipoles(go, scene, pose):
+    """Dipoles by the way their moment points: the current circulates about it, right-handed."""
+    step = -(-len(scene.moments) // DRAWN_DIPOLES)
+    positions, moments = scene.positions_mm[::step], scene.moments[::step]
+    x, y, z = _placed(pose, positions).T
+    return [
+        go.Scatter3d(
+            x=x,
+            y=y,
+            z=z,
+            mode="markers",
+            marker={"size": 2.2, "color": np.where(moments[:, 2] > 0, BLUE, ORANGE).tolist(), "opacity": 0.65},
+            hoverinfo="skip",
+        )
+    ]
+
+
+def _current(go, scene, pose):
+    """Arrows along A just under the coil, which runs along the current (positive dI/dt)."""
+    low, high = scene.positions_mm.min(axis=0), scene.positions_mm.max(axis=0)
+    sides = [np.linspace(low[k], high[k], CURRENT_ARROWS) for k in range(2)]
+    x, y = (part.ravel() for part in np.meshgrid(*sides))
+    depth = max(high[2], 0.0) + 3.0
+    points = np.stack([x, y, np.full(len(x), depth)], axis=1)
+    a_field = dipole_a_field(scene.positions_mm, scene.moments, points)
+    strength = np.linalg.norm(a_field, axis=1)
+    strong = strength > 0.45 * strength.max()
+    ways = a_field[strong] / strength[strong, None] @ pose[:3, :3].T
+    above = points[strong] * [1, 1, 0] + [0, 0, low[2] - 3.0]  # drawn where the eye is: on the coil's back
+    words = "current in the coil, positive dI/dt"
+    return [_cones(go, _placed(pose, above), ways, ARROW_MM, "#1a1a1a", words)]
+
+
+def _placed(pose, points):
+    return points @ pose[:3, :3].T + pose[:3, 3]
+
+
+def _eye(result):
+    """Look along the coil's axis, a little from above and from the front."""
+    way = -np.asarray(result.placement.matsimnibs)[:3, 2] + [0.0, 0.25, 0.25]
+    way = EYE * way / np.linalg.norm(way)
+    return dict(zip("xyz", way.tolist(), strict=True))
