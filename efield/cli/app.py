@@ -20,6 +20,7 @@ from efield.cli.doctor import doctor
 from efield.cli.export import export
 from efield.cli.head import head
 from efield.cli.optimize import optimize
+from efield.cli.report import figures, report
 from efield.cli.simulate import simulate
 from efield.errors import ConvergenceError, EfieldError, OutputError, ResourceError
 
@@ -108,5 +109,5 @@ def main():
             stream.reconfigure(errors="replace")
 
 
-for _command in (optimize, simulate, compare, cohort, export, head, coil, doctor):
+for _command in (optimize, simulate, compare, cohort, report, figures, export, head, coil, doctor):
     main.add_command(_command)

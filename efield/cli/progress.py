@@ -10,12 +10,32 @@ def stage_progress(quiet):
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    left = (TextColumn("left"), TimeRemainingColumn())
+    with _bars(*columns, *left) as bars:
         yield _Stages(bars)
+
+
+@contextmanager
+def working(what, quiet=False):
+    """Show that something of unknown length goes on."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with _bars(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as bars:
+        bars.add_task(what, total=None)
+        yield
+
+
+def _bars(*columns):
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 class _Stages:

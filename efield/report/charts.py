@@ -67,7 +67,7 @@ def yaw_figure(result):
     ticks = list(range(-180, 181, 60))
     axis = {"title": {"text": "yaw to the midline, degrees (+: handle to the left)"}, "tickvals": ticks}
     words = {"title": {"text": f"{label(objective_words(result.objective.name))}, {unit}"}}
-    return go.Figure([line, best], base_layout(height=340, xaxis=axis, yaxis=words | {"rangemode": "tozero"}))
+    return go.Figure([line, best], base_layout(height=340, xaxis=axis, yaxis=words | {"automargin": True}))
 
 
 def tolerance_curves(result):

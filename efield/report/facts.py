@@ -13,11 +13,11 @@ NEAREST = 5
 """Named scalp positions from which the coil's place is measured."""
 
 MEASURES = (
-    ("mean", "mean |E| in the target", "V/m", ".4g"),
-    ("median", "median |E| in the target", "V/m", ".4g"),
-    ("p95", "95th percentile in the target", "V/m", ".4g"),
-    ("p99", "99th percentile in the target", "V/m", ".4g"),
-    ("peak", "peak in grey matter (99.9th percentile)", "V/m", ".4g"),
+    ("mean", "mean |E| in the target", "V/m", "#.4g"),
+    ("median", "median |E| in the target", "V/m", "#.4g"),
+    ("p95", "95th percentile in the target", "V/m", "#.4g"),
+    ("p99", "99th percentile in the target", "V/m", "#.4g"),
+    ("peak", "peak in grey matter (99.9th percentile)", "V/m", "#.4g"),
     ("target_peak_ratio", "target mean / peak", "", ".3f"),
     ("half_value_volume_mm3", "grey matter above half the peak", "mm³", ",.0f"),
     ("scalp_cortex_mm", "scalp to cortex under the coil", "mm", ".1f"),

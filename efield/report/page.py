@@ -110,6 +110,7 @@ def _contents(result, comparison, fiducials):
         "landmarks": facts.landmark_facts(result, fiducials),
         "yaw_apart": None if figures["yaw"] is None else charts.yaw_curve(result)[2],
         "distribution": None if parts is None else charts.distribution_rows(parts),
+        "directions": charts.DIRECTIONS,
         "robustness": getattr(result, "robustness", None),
         "checks": facts.check_rows(result),
         "best": [(b.value, b.info) for b in getattr(result, "best", ())],
@@ -129,8 +130,8 @@ def _headline(result):
     """The number that the run is about, and its words."""
     if isinstance(result, OptimizeResult):
         goal = result.objective
-        return f"{goal.value:.4g} {goal.unit}", objective_words(goal.name)
-    return f"{result.metrics['mean']:.4g} V/m", objective_words("mean_magnitude")
+        return f"{goal.value:#.4g} {goal.unit}", objective_words(goal.name)
+    return f"{result.metrics['mean']:#.4g} V/m", objective_words("mean_magnitude")
 
 
 def _missing(result):

@@ -6,7 +6,7 @@ from scipy.spatial import ConvexHull, QhullError
 from efield.model.coil import dipole_a_field
 from efield.report.extra import need
 from efield.report.surfaces import Shell, coarser, cortex, value_map
-from efield.report.theme import BLUE, FIELD_MAP, GREEN, ORANGE, VALUE_MAP, base_layout
+from efield.report.theme import BLUE, FIELD_MAP, GREEN, ORANGE, PURPLE, VALUE_MAP, base_layout
 
 SCALP_TRIANGLES, CORTEX_TRIANGLES = 24_000, 110_000
 """What a browser draws fluently and a few megabytes hold."""
@@ -16,8 +16,8 @@ CURRENT_ARROWS = 9
 """Along each side of the square on which the current is shown."""
 
 LIGHT = {"ambient": 0.55, "diffuse": 0.6, "specular": 0.05, "roughness": 0.9, "fresnel": 0.0}
-ARROW_MM = 16.0
-EYE = 1.55
+ARROW_MM = 11.0
+EYE = 1.25
 
 
 def head_figure(result):
@@ -38,7 +38,7 @@ def head_figure(result):
     groups = [
         ("cortex, |E|", _cortex(go, result), True),
         ("scalp", _scalp(go, result), True),
-        ("search map", _value_map(go, result), True),
+        ("search map", _value_map(go, result), False),
         ("coil", _coil(go, result), True),
         ("target", [_target(go, result)], True),
     ]
@@ -46,7 +46,7 @@ def head_figure(result):
     for name, group, shown in groups:
         if group:
             layers.append((name, list(range(len(traces), len(traces) + len(group))), shown))
-            traces += group
+            traces += [trace.update(visible=shown) for trace in group]
     hidden = {"visible": False, "showbackground": False}
     layout = base_layout(
         scene={
@@ -68,9 +68,15 @@ def _mesh(go, shell, **options):
     return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, lighting=LIGHT, **options)
 
 
-def _colorbar(title, y):
-    words = {"text": title, "side": "top"}
-    return {"title": words, "orientation": "h", "thickness": 10, "len": 0.42, "x": 0.5 + y, "y": -0.02} | {
+def _colorbar(title, x):
+    """A horizontal scale at the foot of the picture, `x` of its width from the middle."""
+    return {
+        "title": {"text": title, "side": "top"},
+        "orientation": "h",
+        "thickness": 10,
+        "len": 0.42,
+        "x": 0.5 + x,
+        "y": -0.02,
         "yanchor": "bottom",
         "xpad": 4,
         "ypad": 4,
@@ -93,7 +99,7 @@ def _cortex(go, result):
             colorscale=FIELD_MAP,
             cmin=0.0,
             cmax=float(top),
-            colorbar=_colorbar("|E| on the cortex, V/m", -0.25),
+            colorbar=_colorbar("|E|, V/m", -0.25),
             hovertemplate="|E| %{intensity:.3g} V/m<br>%{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra></extra>",
         )
     ]
@@ -118,8 +124,7 @@ def _value_map(go, result):
             shell,
             intensity=shell.values.astype(np.float32),
             colorscale=VALUE_MAP,
-            opacity=0.55,
-            colorbar=_colorbar(f"coil here, best angle, {unit}", 0.25),
+            colorbar=_colorbar(f"search, {unit}", 0.25),
             hovertemplate=f"coil here: %{{intensity:.4g}} {unit}<br>"
             "%{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra></extra>",
         )
@@ -213,7 +218,7 @@ def _current(go, scene, pose):
     ways = a_field[strong] / strength[strong, None] @ pose[:3, :3].T
     above = points[strong] * [1, 1, 0] + [0, 0, low[2] - 3.0]  # drawn where the eye is: on the coil's back
     words = "current in the coil, positive dI/dt"
-    return [_cones(go, _placed(pose, above), ways, ARROW_MM, "#1a1a1a", words)]
+    return [_cones(go, _placed(pose, above), ways, ARROW_MM, PURPLE, words)]
 
 
 def _placed(pose, points):

@@ -2,12 +2,12 @@
 
 from html import escape
 
-BLUE, ORANGE, GREEN, GREY = "#2a7fba", "#d9691c", "#149174", "#8a8f98"
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#2a7fba", "#d9691c", "#149174", "#c063a0", "#8a8f98"
 """After Okabe and Ito, a little lighter or darker to be read on white and on black."""
 
 FIELD_MAP, VALUE_MAP = "Viridis", "Cividis"
 
-CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 
 
 def label(text):

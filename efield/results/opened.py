@@ -57,8 +57,11 @@ def with_field(result, folder):
     path = Path(folder) / FIELD
     if not path.is_file():
         return result
-    stated = {k: v for k, v in result.provenance["conductivity"].items() if isinstance(v, float)}
-    return replace(result, field=load_field(path, conductivity=stated))
+    source = result.provenance
+    stated = {k: v for k, v in source["conductivity"].items() if isinstance(v, float)}
+    field = load_field(path, conductivity=stated)
+    head = replace(field.head, name=source["head"], space=source["space"])  # which no mesh file states
+    return replace(result, field=replace(field, head=head))
 
 
 def _record(path):

@@ -21,12 +21,14 @@
     }
   }
 
-  // Until it is drawn in the page, a head of other proportions than the page's would not fit.
   async function draw(block) {
     const name = block.dataset.figure, figure = JSON.parse(block.textContent);
     for (const key of ["xaxis", "yaxis"]) if (name !== "head") figure.layout[key] = figure.layout[key] || {};
     apply(figure.layout, colours(figure.layout, dark.matches));
     plots[name] = document.getElementById(name);
+    const room = plots[name].clientWidth / plots[name].clientHeight;
+    if (name === "head" && room < 1) // a narrow window: step back until the coil fits
+      for (const axis of "xyz") figure.layout.scene.camera.eye[axis] /= Math.max(room, 0.5);
     await Plotly.newPlot(plots[name], figure.data, figure.layout, figure.config);
   }
 
@@ -54,6 +56,13 @@
     window.setTimeout(() => { button.textContent = "Copy"; }, 1500);
   }
 
+  async function picture() {
+    const figure = { data: plots.head.data, layout: structuredClone(plots.head.layout) };
+    apply(figure.layout, colours(figure.layout, false));
+    const size = { format: "png", width: 1000, height: 640 };
+    document.getElementById("head-print").src = await Plotly.toImage(figure, size);
+  }
+
   async function start() {
     for (const block of document.querySelectorAll("script[data-figure]")) await draw(block);
     if (plots.head) {
@@ -70,7 +79,7 @@
     window.addEventListener("afterprint", () => recolour(dark.matches));
     document.documentElement.dataset.drawn = "yes";
     if (plots.head) // what is printed is a picture: canvases come out empty in some browsers
-      document.getElementById("head-print").src = await Plotly.toImage(plots.head, { format: "png", width: 1000, height: 640 });
+      window.setTimeout(picture, 1000);
   }
 
   start();
