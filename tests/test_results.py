@@ -20,6 +20,7 @@ from results_fake import (
     fake_optimize_result,
     fake_placement,
     fake_provenance,
+    fake_scene,
     fake_session_result,
     fake_simulate_result,
 )

@@ -103,7 +103,9 @@ def tolerance_figure(result):
         place = {"row": k // 2 + 1, "col": k % 2 + 1}
         words = f"%{{x:.3g}}: %{{y:.1f}} %<extra>{titles[k]}</extra>"
         line = {"color": BLUE, "width": 2.2}
-        grid.add_trace(go.Scatter(x=offsets, y=percent, mode="lines", line=line, hovertemplate=words), **place)
+        grid.add_trace(
+            go.Scatter(x=offsets, y=percent, mode="lines", line=line, hovertemplate=words), **place
+        )
         low, high = _allowed(result.robustness, name, offsets)
         grid.add_vrect(x0=low, x1=high, fillcolor=GREEN, opacity=0.14, line_width=0, **place)
         grid.add_hline(y=limit, line={"color": GREY, "dash": "dot", "width": 1.2}, **place)

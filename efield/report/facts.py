@@ -190,7 +190,7 @@ def provenance_rows(result):
         ("constraints", _settings(source.get("constraints"))),
         ("residual of the solver", _short(source.get("forward_residual", source.get("residual", "")))),
         ("finished", run.get("finished_utc")),
-        ("on", ", ".join(filter(None, [run.get("platform"), run.get("python") and f"Python {run['python']}"]))),
+        ("on", _settings({key: run.get(key) for key in ("platform", "python")})),
         ("packages", _settings(run.get("packages"))),
         ("time", ", ".join(f"{name} {t:.2g} s" for name, t in result.timings.items() if t >= 0.005)),
     ]
@@ -210,7 +210,10 @@ def _conductivities(table):
 def _settings(table):
     if not table:
         return None
-    return ", ".join(f"{key} {_short(value)}" for key, value in table.items() if value not in (None, []))
+    return (
+        ", ".join(f"{key} {_short(value)}" for key, value in table.items() if value not in (None, [], ""))
+        or None
+    )
 
 
 def methods_text(result):
@@ -268,8 +271,8 @@ def compared_text(comparison):
     source, target = comparison.provenance, comparison.target
     done = [row["method"] for row in comparison.rows if row["error"] is None]
     return (
-        f"Targeting methods ({', '.join(done)}) were compared with efield {source['efield']} on the head model "
-        f"{source['head']} and the coil {source['coil']}: each placement was simulated by first-order finite "
-        f"elements, and mean |E| over {target['name']} ({target['n_elements']} elements, "
+        f"Targeting methods ({', '.join(done)}) were compared with efield {source['efield']} on the head "
+        f"model {source['head']} and the coil {source['coil']}: each placement was simulated by first-order "
+        f"finite elements, and mean |E| over {target['name']} ({target['n_elements']} elements, "
         f"{target['volume_mm3']:.0f} mm³) was related to that of the optimised placement."
     )

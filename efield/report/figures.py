@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
+from efield.io.sampling import tets_at_voxels
 from efield.report.charts import DIRECTIONS, tolerance_curves, yaw_curve
 from efield.report.theme import BLUE, FIELD_MAP, GREY, ORANGE
 from efield.results.cohort import CohortResult
@@ -44,8 +45,8 @@ def save_figures(result, directory, *, format="pdf"):
     Parameters
     ----------
     result : result object, or path-like
-        Of ``optimize`` (``scalp``, ``slices``, ``yaw``, ``tolerance``), ``simulate`` (``slices``), ``compare``
-        (``comparison``) or ``cohort`` (``cohort``); or the folder it was saved in.
+        Of ``optimize`` (``scalp``, ``slices``, ``yaw``, ``tolerance``), ``simulate`` (``slices``),
+        ``compare`` (``comparison``) or ``cohort`` (``cohort``); or the folder it was saved in.
     directory : path-like
     format : {"pdf", "svg", "png"}
 
@@ -122,7 +123,13 @@ def slices_figure(result):
         shown = np.where((tags > 0) & (tags <= 3), magnitude[owner], np.nan)
         extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
         image = plot.imshow(
-            shown, origin="lower", extent=extent, cmap=FIELD_MAP.lower(), vmin=0, vmax=top, interpolation="none"
+            shown,
+            origin="lower",
+            extent=extent,
+            cmap=FIELD_MAP.lower(),
+            vmin=0,
+            vmax=top,
+            interpolation="none",
         )
         for tag in np.unique(tags[tags > 0]):
             inside = (tags == tag).astype(float)
@@ -137,28 +144,13 @@ def slices_figure(result):
 
 def _slice(head, centre, across, right, up):
     """Sides (mm) of a square grid of points through `centre`, and the tetrahedron each lies in (-1: none)."""
-    sides = [centre[axis] + np.linspace(-SLICE_MM, SLICE_MM, PIXELS) for axis in (right, up)]
-    step = 2 * SLICE_MM / (PIXELS - 1)
-    corners = head.nodes_mm[head.tets]
-    low, high = corners.min(axis=1), corners.max(axis=1)
-    near = (low[:, across] <= centre[across]) & (high[:, across] >= centre[across])
-    for axis in (right, up):
-        near &= (high[:, axis] >= centre[axis] - SLICE_MM) & (low[:, axis] <= centre[axis] + SLICE_MM)
-    owner = np.full((PIXELS, PIXELS), -1)
-    for tet in np.flatnonzero(near):
-        spans = []
-        for axis, side in zip((right, up), sides, strict=True):
-            first = max(0, int(np.ceil((low[tet, axis] - side[0]) / step)))
-            spans.append(slice(first, int((high[tet, axis] - side[0]) / step) + 1))
-        x, y = np.meshgrid(sides[0][spans[0]], sides[1][spans[1]])
-        points = np.empty((x.size, 3))
-        points[:, across], points[:, right], points[:, up] = centre[across], x.ravel(), y.ravel()
-        base = corners[tet, 0]
-        shares = np.linalg.solve((corners[tet, 1:] - base).T, (points - base).T)
-        inside = (shares >= -1e-9).all(axis=0) & (shares.sum(axis=0) <= 1 + 1e-9)
-        block = owner[spans[1], spans[0]]
-        block[inside.reshape(block.shape)] = tet
-    return sides, owner
+    steps = np.linspace(-SLICE_MM, SLICE_MM, PIXELS)
+    affine = np.eye(4)
+    affine[:3, :3] = (steps[1] - steps[0]) * np.eye(3)[[up, right, across]].T
+    affine[:3, 3] = centre
+    affine[[right, up], 3] -= SLICE_MM
+    owner = tets_at_voxels(head.nodes_mm, head.tets, affine, (PIXELS, PIXELS, 1))
+    return [centre[right] + steps, centre[up] + steps], owner[:, :, 0]
 
 
 def _yaw_figure(result):

@@ -7,16 +7,26 @@ from efield.model.coil import dipole_a_field
 from efield.report.extra import need
 from efield.report.surfaces import Shell, coarser, cortex, value_map
 from efield.report.theme import BLUE, FIELD_MAP, GREEN, ORANGE, PURPLE, VALUE_MAP, base_layout
+from efield.units import point_words
 
 SCALP_TRIANGLES, CORTEX_TRIANGLES = 24_000, 110_000
 """What a browser draws fluently and a few megabytes hold."""
 
-DRAWN_DIPOLES = 1500
+DRAWN_DIPOLES = 1000
 CURRENT_ARROWS = 9
 """Along each side of the square on which the current is shown."""
 
 LIGHT = {"ambient": 0.55, "diffuse": 0.6, "specular": 0.05, "roughness": 0.9, "fresnel": 0.0}
-ARROW_MM = 11.0
+BRIGHT = {**LIGHT, "ambient": 0.85, "diffuse": 0.3}
+"""For what is told by its colour."""
+
+ARROW_MM, HANDLE_MM = 12.0, 105.0
+TARGET_ARROW_MM = 25.0
+"""How far outside the scalp the arrow to the target begins."""
+
+SIDES = 8
+"""Of the round parts of an arrow."""
+
 EYE = 1.25
 
 
@@ -40,7 +50,7 @@ def head_figure(result):
         ("scalp", _scalp(go, result), True),
         ("search map", _value_map(go, result), False),
         ("coil", _coil(go, result), True),
-        ("target", [_target(go, result)], True),
+        ("target", _target(go, result), True),
     ]
     traces, layers = [], []
     for name, group, shown in groups:
@@ -63,9 +73,9 @@ def head_figure(result):
     return go.Figure(traces, layout), layers
 
 
-def _mesh(go, shell, **options):
+def _mesh(go, shell, light=LIGHT, **options):
     (x, y, z), (i, j, k) = shell.vertices_mm.astype(np.float32).T, shell.triangles.T
-    return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, lighting=LIGHT, **options)
+    return go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, lighting=light, **options)
 
 
 def _colorbar(title, x):
@@ -132,49 +142,68 @@ def _value_map(go, result):
 
 
 def _target(go, result):
-    x, y, z = result.target["center_mm"]
-    return go.Scatter3d(
-        x=[x],
-        y=[y],
-        z=[z],
-        mode="markers",
-        marker={"size": 9, "color": ORANGE, "symbol": "diamond", "line": {"color": "white", "width": 1}},
-        hovertemplate="target, centre %{x:.1f}, %{y:.1f}, %{z:.1f} mm<extra></extra>",
+    """A diamond at the centre, and an arrow to it from over the nearest scalp: it lies inside the cortex."""
+    centre = np.asarray(result.target["center_mm"], dtype=np.float64)
+    words = f"target, centre {point_words(centre)} mm"
+    traces = [_diamonds(go, centre[None], 3.0, GREEN, hovertemplate=f"{words}<extra></extra>")]
+    if result.field is None:
+        return traces
+    away = result.field.head.scalp.closest(centre)[0][0] - centre
+    depth = np.linalg.norm(away)
+    if depth == 0:
+        return traces
+    start = centre + (1 + TARGET_ARROW_MM / depth) * away
+    return [
+        *traces,
+        _arrows(go, start[None], -away[None] / depth, depth + TARGET_ARROW_MM, 0.8, GREEN, words),
+    ]
+
+
+def _diamonds(go, points, size_mm, colour, **options):
+    """Octahedra about some points."""
+    corners = size_mm * np.concatenate([np.eye(3), -np.eye(3)])
+    faces = np.array(
+        [
+            [i, j, k] if (i // 3 + j // 3 + k // 3) % 2 == 0 else [i, k, j]
+            for i in (0, 3)
+            for j in (1, 4)
+            for k in (2, 5)
+        ]
     )
+    triangles = (faces + 6 * np.arange(len(points))[:, None, None]).reshape(-1, 3)
+    shell = Shell((points[:, None] + corners).reshape(-1, 3), triangles)
+    return _mesh(go, shell, BRIGHT, color=colour, flatshading=True, **options)
 
 
 def _coil(go, result):
     pose = np.asarray(result.placement.matsimnibs)
-    traces = _axes(go, pose)
+    handle = pose[:3, 3] - 4 * pose[:3, 2]
+    traces = [_arrows(go, handle[None], pose[:3, 1][None], HANDLE_MM, 2.0, ORANGE, "handle (coil +y)")]
     if result.scene is not None:
         traces += _casing(go, result.scene, pose) + _dipoles(go, result.scene, pose)
         traces += _current(go, result.scene, pose)
     return traces
 
 
-def _axes(go, pose):
-    """The handle's direction, and the line from the coil into the head."""
-    centre, y, z = pose[:3, 3], pose[:3, 1], pose[:3, 2]
-    handle = _polyline(go, [centre - 4 * z, centre - 4 * z + 95 * y], ORANGE, 9, "handle (coil +y)")
-    tip = centre - 4 * z + 100 * y
-    cone = _cones(go, tip[None], y[None], 20.0, ORANGE, "handle (coil +y)")
-    inward = _polyline(go, [centre, centre + 45 * z], GREEN, 4, "coil axis, into the head")
-    return [handle, cone, inward]
-
-
-def _polyline(go, points, colour, width, words):
-    x, y, z = np.transpose(points)
-    line = {"color": colour, "width": width}
-    return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hovertemplate=f"{words}<extra></extra>")
-
-
-def _cones(go, points, directions, size_mm, colour, words):
-    x, y, z = points.T
-    u, v, w = directions.T
-    colours = {"colorscale": [[0, colour], [1, colour]], "showscale": False}
-    return go.Cone(
-        x=x, y=y, z=z, u=u, v=v, w=w, sizemode="raw", sizeref=size_mm, anchor="center", **colours
-    ).update(hovertemplate=f"{words}<extra></extra>")
+def _arrows(go, starts, ways, length_mm, radius_mm, colour, words):
+    """Arrows from some points along unit directions: a shaft and a head three times as thick."""
+    profile = np.array([[0, 0], [0, 1], [0.8, 1], [0.8, 3], [1, 0]]) * [length_mm, radius_mm]
+    angles = 2 * np.pi * np.arange(SIDES) / SIDES
+    rings = len(profile) - 1
+    first = np.arange(rings)[:, None] * SIDES + np.arange(SIDES)
+    after = np.arange(rings)[:, None] * SIDES + (np.arange(SIDES) + 1) % SIDES
+    faces = np.stack([[first, after, first + SIDES], [after, after + SIDES, first + SIDES]])
+    faces = np.moveaxis(faces, 1, -1).reshape(-1, 3)
+    vertices = []
+    for start, way in zip(starts, ways, strict=True):
+        side = np.cross(way, np.eye(3)[np.argmin(np.abs(way))])
+        side = side / np.linalg.norm(side)
+        around = np.outer(np.cos(angles), side) + np.outer(np.sin(angles), np.cross(way, side))
+        vertices += [start + along * way + radius * around for along, radius in profile]
+    n = len(profile) * SIDES
+    triangles = (faces[None] + n * np.arange(len(starts))[:, None, None]).reshape(-1, 3)
+    shell = Shell(np.concatenate(vertices), triangles)
+    return _mesh(go, shell, BRIGHT, color=colour, flatshading=True, hovertemplate=f"{words}<extra></extra>")
 
 
 def _casing(go, scene, pose):
@@ -191,18 +220,9 @@ def _casing(go, scene, pose):
 def _dipoles(go, scene, pose):
     """Dipoles by the way their moment points: the current circulates about it, right-handed."""
     step = -(-len(scene.moments) // DRAWN_DIPOLES)
-    positions, moments = scene.positions_mm[::step], scene.moments[::step]
-    x, y, z = _placed(pose, positions).T
-    return [
-        go.Scatter3d(
-            x=x,
-            y=y,
-            z=z,
-            mode="markers",
-            marker={"size": 2.2, "color": np.where(moments[:, 2] > 0, BLUE, ORANGE).tolist(), "opacity": 0.65},
-            hoverinfo="skip",
-        )
-    ]
+    positions, into = _placed(pose, scene.positions_mm[::step]), scene.moments[::step, 2] > 0
+    parts = [(positions[into], BLUE), (positions[~into], ORANGE)]
+    return [_diamonds(go, points, 0.7, colour, hoverinfo="skip") for points, colour in parts if len(points)]
 
 
 def _current(go, scene, pose):
@@ -218,7 +238,7 @@ def _current(go, scene, pose):
     ways = a_field[strong] / strength[strong, None] @ pose[:3, :3].T
     above = points[strong] * [1, 1, 0] + [0, 0, low[2] - 3.0]  # drawn where the eye is: on the coil's back
     words = "current in the coil, positive dI/dt"
-    return [_cones(go, _placed(pose, above), ways, ARROW_MM, PURPLE, words)]
+    return [_arrows(go, _placed(pose, above), ways, ARROW_MM, 0.7, PURPLE, words)]
 
 
 def _placed(pose, points):

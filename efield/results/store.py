@@ -34,8 +34,9 @@ def save(result, directory):
 
     ``result.json``; for an optimization ``candidates.npz`` (every placement of the grid),
     ``candidates.csv`` (best angle per position), ``best.csv``, ``scalp.png``; where the result
-    holds them, ``scene.npz`` (coil and target elements, for reports) and its field: ``field.vtu`` (ParaView), ``field.msh`` (Gmsh, SimNIBS), and ``coil.geo`` with
-    ``field.msh.opt``, by which Gmsh shows it on the cortex with the coil.
+    holds them, ``scene.npz`` (the coil and the target's elements, for reports), and of its field
+    ``field.vtu`` (ParaView), ``field.msh`` (Gmsh, SimNIBS), and ``coil.geo`` with ``field.msh.opt``, by
+    which Gmsh shows it on the cortex with the coil.
 
     Returns
     -------
