@@ -88,7 +88,8 @@ def n_colours(picture):
 
 
 def show(driver, layer, shown):
-    box = f"[...document.querySelectorAll('.controls label')].find(l => l.textContent.includes('{layer}')).control"
+    labels = "[...document.querySelectorAll('.controls label')]"
+    box = f"{labels}.find(l => l.textContent.includes('{layer}')).control"
     if driver.execute_script(f"return {box}.checked") != shown:
         driver.execute_script(f"{box}.click()")
         time.sleep(1.0)

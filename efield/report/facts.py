@@ -208,12 +208,8 @@ def _conductivities(table):
 
 
 def _settings(table):
-    if not table:
-        return None
-    return (
-        ", ".join(f"{key} {_short(value)}" for key, value in table.items() if value not in (None, [], ""))
-        or None
-    )
+    stated = [(key, value) for key, value in (table or {}).items() if value not in (None, [], "")]
+    return ", ".join(f"{key} {_short(value)}" for key, value in stated)
 
 
 def methods_text(result):

@@ -9,7 +9,7 @@ from efield.report.surfaces import Shell, coarser, cortex, value_map
 from efield.report.theme import BLUE, FIELD_MAP, GREEN, ORANGE, PURPLE, VALUE_MAP, base_layout
 from efield.units import point_words
 
-SCALP_TRIANGLES, CORTEX_TRIANGLES = 24_000, 110_000
+SCALP_TRIANGLES, CORTEX_TRIANGLES = 16_000, 70_000
 """What a browser draws fluently and a few megabytes hold."""
 
 DRAWN_DIPOLES = 1000
