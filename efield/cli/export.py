@@ -39,18 +39,21 @@ def export(result, file, format_name, image, surface, quantity, subject):
     """
     given = {"image": image, "surface": surface, "quantity": quantity}
     options = {name: value for name, value in given.items() if value is not None}
-    if format_name == "bids":
-        _export_bids(result, file, subject)
-    elif _is_result(Path(result)):
-        _export_result(Path(result), file, format_name, options)
-    elif result.lower().endswith((".msh", ".msh.gz")):
-        from efield.results.fieldfile import load_field
+    from efield.cli.progress import working
 
-        load_field(result).save(file, format=format_name, **options)
-    else:
-        from efield.model.session import load_placements, save_placements
+    with working("export"):
+        if format_name == "bids":
+            _export_bids(result, file, subject)
+        elif _is_result(Path(result)):
+            _export_result(Path(result), file, format_name, options)
+        elif result.lower().endswith((".msh", ".msh.gz")):
+            from efield.results.fieldfile import load_field
 
-        save_placements(load_placements(result, image=image), file, format=format_name, image=image)
+            load_field(result).save(file, format=format_name, **options)
+        else:
+            from efield.model.session import load_placements, save_placements
+
+            save_placements(load_placements(result, image=image), file, format=format_name, image=image)
     click.echo(f"Written to {file}")
 
 

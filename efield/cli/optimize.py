@@ -178,7 +178,7 @@ def optimize(
             progress=progress,
         )
     result = dataclasses.replace(result, timings=_with_load(result.timings, load_time))
-    write_outputs(result, out, json_file)
+    write_outputs(result, out, json_file, quiet)
     if not quiet and json_file != "-":
         click.echo(optimize_summary(result, out))
 
