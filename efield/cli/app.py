@@ -18,10 +18,12 @@ from efield.cli.coil import coil
 from efield.cli.compare import compare
 from efield.cli.completion import completion
 from efield.cli.doctor import doctor
+from efield.cli.dose import dose
 from efield.cli.export import export
 from efield.cli.head import head
 from efield.cli.optimize import optimize
 from efield.cli.report import figures, report
+from efield.cli.sham import sham
 from efield.cli.simulate import simulate
 from efield.errors import ConvergenceError, EfieldError, OutputError, ResourceError
 
@@ -40,6 +42,8 @@ Further:
   efield compare                           every way of finding the DLPFC, in one table
   efield cohort heads.csv --out study      the same for many subjects
   efield figures result                    PDF figures of it, for a paper
+  efield sham mni152 --placement result/result.json
+  efield dose field mni152 --placement result/result.json --wanted 100 --stimulator "MagPro X100 MCF-B65"
   efield coil list
   efield doctor                            versions, threads, what is missing
   efield completion bash                   complete commands and options with Tab
@@ -116,17 +120,8 @@ def main():
             stream.reconfigure(errors="replace")
 
 
-for _command in (
-    optimize,
-    simulate,
-    compare,
-    cohort,
-    report,
-    figures,
-    export,
-    head,
-    coil,
-    doctor,
-    completion,
-):
+RESULTS = (optimize, simulate, compare, cohort, report, figures, export, sham, dose)
+OTHERS = (head, coil, doctor, completion)
+
+for _command in (*RESULTS, *OTHERS):
     main.add_command(_command)

@@ -7,7 +7,6 @@ import click
 
 from efield.cli.options import (
     DEFAULT_HEAD,
-    DEFAULT_TARGET,
     Vector,
     check_outputs,
     coil_option,
@@ -17,6 +16,7 @@ from efield.cli.options import (
     log_to_stderr,
     output_options,
     radius_option,
+    target_option,
     write_outputs,
 )
 
@@ -52,13 +52,7 @@ SHARES = {
 @click.command(epilog=EPILOG, short_help="Find the best placement of a coil for a target.")
 @click.argument("head", default=DEFAULT_HEAD, metavar="[HEAD]")
 @coil_option
-@click.option(
-    "--target",
-    metavar="T",
-    default=DEFAULT_TARGET,
-    show_default=True,
-    help="A name, x,y,z (mm, subject space), mni:x,y,z, a NIfTI mask, or mni: and a mask.",
-)
+@target_option
 @radius_option
 @click.option("--search-radius", type=float, metavar="MM", help="About the target's scalp point. [25]")
 @click.option(
