@@ -100,7 +100,7 @@ def compare(
             didt=didt,
             progress=progress,
         )
-    write_outputs(result, out, json_file)
+    write_outputs(result, out, json_file, quiet)
     if not quiet and json_file != "-":
         click.echo(_summary(result, out))
 

@@ -169,10 +169,13 @@ def check_outputs(out, json_file):
         raise exits.Failure(str(error), exits.INPUT) from error
 
 
-def write_outputs(result, out, json_file):
+def write_outputs(result, out, json_file, quiet=False):
     """Save and export a result as the options ask."""
+    from efield.cli.progress import working
+
     if out is not None:
-        result.save(out)
+        with working(f"writing {out}", quiet):
+            result.save(out)
     if json_file == "-":
         click.echo(result.to_json(), nl=False)
     elif json_file is not None:
