@@ -11,6 +11,7 @@ from efield.cli.options import (
     head_options,
     load_head_from_options,
     log_to_stderr,
+    order_option,
     output_options,
     radius_option,
     target_option,
@@ -44,6 +45,7 @@ Examples:
 @click.option("--lowest", is_flag=True, help="Look for the map's lowest value, as of an anticorrelation.")
 @didt_option
 @click.option("--distance", type=float, metavar="MM", default=4.0, show_default=True, help="Coil to scalp.")
+@order_option
 @head_options
 @tensor_options
 @output_options
@@ -60,6 +62,7 @@ def compare(
     lowest,
     didt,
     distance,
+    element_order,
     unit,
     conductivity,
     dti,
@@ -98,6 +101,7 @@ def compare(
             peak_map=_peak_map(map_file, map_mask, lowest),
             distance_mm=distance,
             didt=didt,
+            element_order=element_order,
             progress=progress,
         )
     write_outputs(result, out, json_file, quiet)

@@ -14,6 +14,7 @@ from efield.cli.options import (
     head_options,
     load_head_from_options,
     log_to_stderr,
+    order_option,
     output_options,
     radius_option,
     target_option,
@@ -99,6 +100,7 @@ SHARES = {
 )
 @click.option("--certify-to", type=float, metavar="SHARE", help="The same to another share, such as 0.005.")
 @click.option("--n-best", type=click.IntRange(1), default=10, show_default=True, help="Placements to keep.")
+@order_option
 @head_options
 @tensor_options
 @output_options
@@ -120,6 +122,7 @@ def optimize(
     certify,
     certify_to,
     n_best,
+    element_order,
     unit,
     conductivity,
     dti,
@@ -172,6 +175,7 @@ def optimize(
             robust=None if robust is None else getattr(PoseNoise, robust)(),
             certify=certify if certify_to is None else certify_to,
             didt=didt,
+            element_order=element_order,
             n_best=n_best,
             progress=progress,
         )

@@ -125,6 +125,14 @@ output_options = apply(
 )
 
 
+order_option = click.option(
+    "--element-order",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="Of the finite elements; 2 is more accurate and slower, see docs/accuracy.md.",
+)
+
 image_option = click.option(
     "--image", metavar="NIFTI", help="Image navigated on, or whose grid is wanted, such as T1.nii.gz."
 )

@@ -3,7 +3,8 @@
 Forward solutions spread over the search region give the modes; one adjoint solve each and the
 exterior field of their currents give the coefficients of any pose. As many modes are taken as the
 objective needs on snapshots left out; the error that is reported adds placements that had no part
-in anything.
+in anything. Modes and the functionals beside the mean field are of first order in any case: they are a
+small part of the field, and cost many solves; the placements that measure the error are of the run's.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from efield.search.avoid import GuardedObjective
 from efield.search.evaluate import functionals_over_yaw
 from efield.search.maxima import turned
 from efield.search.objectives import ModeObjective
-from efield.solve.prepared import BLOCK
 
 UNSEEN = 8
 """Placements solved forward only to measure the error."""
@@ -113,8 +113,8 @@ def _farthest_first(points, start, count):
 def fields_on_target(prepared, coil, poses, elements, didt, report=None):
     """E (n, n_elements, 3) of forward solutions on some elements; `report` gets a fraction."""
     fields = []
-    for start in range(0, len(poses), BLOCK):
-        batch = [Placement(pose) for pose in poses[start : start + BLOCK]]
+    for start in range(0, len(poses), prepared.block):
+        batch = [Placement(pose) for pose in poses[start : start + prepared.block]]
         solved = solve_potentials(prepared, coil, batch, didt, RTOL)
         fields += [solved.on_elements(k, elements) for k in solved.columns]
         if report is not None:
@@ -155,14 +155,16 @@ def build_operator(run, found):
     measured = _measured(run)
     count = max(m.measure.snapshots for m in measured)
     poses = spread_poses(found, count + UNSEEN)
-    fields = fields_on_target(
-        run.prepared,
-        run.coil,
-        poses,
-        np.concatenate([m.elements for m in measured]),
-        run.didt,
-        lambda fraction: run.clock.report("modes", 0.4 * fraction),
-    )
+    everywhere = np.concatenate([m.elements for m in measured])
+
+    def solved(prepared, poses):
+        def report(fraction):
+            run.clock.report("modes", 0.4 * fraction)
+
+        return fields_on_target(prepared, run.coil, poses, everywhere, run.didt, report)
+
+    snapshots = solved(run.prepared.first_order, poses[:count])
+    fields = np.concatenate([snapshots, solved(run.prepared, poses[count:])])
     fields = _split(fields, [len(m.elements) for m in measured], axis=1)
     modes, left_out_errors = zip(
         *(choose_modes(m.measure, e[:count], m.volumes) for m, e in zip(measured, fields, strict=True)),
@@ -216,7 +218,9 @@ def _joint_field(run, found, measured, modes):
     elements = np.concatenate([m.elements for m in measured])
     parts = [(found.model, found.field)]
     for start in range(0, len(weights), AT_ONCE):
-        currents = adjoint_currents(run.prepared, elements, weights[start : start + AT_ONCE], rtol=RTOL)
+        currents = adjoint_currents(
+            run.prepared.first_order, elements, weights[start : start + AT_ONCE], rtol=RTOL
+        )
         parts.append(found.exterior.of(currents))
         run.clock.report("modes", 0.4 + 0.4 * min(1.0, (start + AT_ONCE) / len(weights)))
     models, fields = zip(*parts, strict=True)

@@ -12,6 +12,7 @@ from efield.search.certificate import EPSILON, certify_run, require_certifiable
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
 from efield.search.deform import best_setting
+from efield.search.discretization import discretization
 from efield.search.noise import PoseNoise
 from efield.search.objectives import make_objective
 from efield.search.report import make_result
@@ -34,7 +35,7 @@ def optimize_coil(
     avoid=None,
     robust=None,
     didt=1e6,
-    element_order=1,
+    element_order=None,
     verify=True,
     n_best=10,
     out_dir=None,
@@ -72,7 +73,8 @@ def optimize_coil(
         result states what the noise of neuronavigation costs.
     didt : float
         Rate of change of the coil current, A/s; values scale with it.
-    element_order : {1}
+    element_order : {1, 2}
+        Order of the finite elements; None is that of a prepared head, else 1.
     verify : bool
         Compare the optimum's forward field with its reciprocity value.
     n_best : int
@@ -139,6 +141,8 @@ def optimize_coil(
         check = run.check(field) if verify else None
     if robust is None:  # else the search's values are measures under noise, not the objective's
         found = replace(found, operator=judged_operator(found.operator, best))
+    with clock.stage("discretization"):
+        error_bar = discretization(run, field, best[0].value)
     pose = best[0].placement.matsimnibs
     with clock.stage("robustness"):
         noise = robust or PoseNoise.neuronavigation()
@@ -147,7 +151,7 @@ def optimize_coil(
     if epsilon is not None:
         with clock.stage("certificate"):
             certificate = certify_run(run, found, pose, epsilon)
-    result = make_result(run, found, best, n_best, field, check, spread, certificate)
+    result = make_result(run, found, best, n_best, field, check, spread, certificate, error_bar)
     if settings is not None:
         result = replace(result, search={**result.search, "deformations": settings})
     if out_dir is not None:

@@ -26,7 +26,7 @@ from efield.search.evaluate import TRUSTED, functionals_over_yaw
 from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, ranked, turned
 from efield.search.operator import build_operator, every_nth, grid_values, relative_errors
 from efield.search.polish import ScalpChart, polish
-from efield.solve.prepared import BLOCK, PreparedHead, prepare
+from efield.solve.prepared import PreparedHead, prepare
 from efield.units import point_words, to_mm
 
 CHECK_WARN_ABOVE = 1e-3
@@ -387,8 +387,9 @@ class Run:
         """
         placements = [Placement(pose) for pose, _ in chosen]
         values, off_target, batches = [], [], []
-        for start in range(0, len(placements), BLOCK):
-            batch = solve_potentials(self.prepared, self.coil, placements[start : start + BLOCK], self.didt)
+        block = self.prepared.block
+        for start in range(0, len(placements), block):
+            batch = solve_potentials(self.prepared, self.coil, placements[start : start + block], self.didt)
             for k in batch.columns:
                 value, off = self.values_of(batch, k)
                 values.append(value)
@@ -440,7 +441,7 @@ class Run:
 
 
 def start_run(
-    head, coil, target, goal, *, search, constraints, didt, clock, element_order=1, avoided=lambda *_: ()
+    head, coil, target, goal, *, search, constraints, didt, clock, element_order=None, avoided=lambda *_: ()
 ):
     """Load and prepare what a search needs.
 
