@@ -15,6 +15,7 @@ from efield.cli.options import (
     order_option,
     output_options,
     radius_option,
+    tensor_options,
     write_outputs,
 )
 
@@ -47,6 +48,7 @@ Examples:
 @image_option
 @order_option
 @head_options
+@tensor_options
 @output_options
 def simulate(
     head,
@@ -59,6 +61,8 @@ def simulate(
     element_order,
     unit,
     conductivity,
+    dti,
+    anisotropy,
     out,
     json_file,
     quiet,
@@ -85,12 +89,12 @@ def simulate(
     with stage_progress(quiet) as progress:
         if progress is not None:
             progress("load", 0.0)
-        head_model = load_head_from_options(head, unit, conductivity)
+        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy)
         load_time = time.perf_counter() - start
         options = {"didt": didt, "element_order": element_order}
         run = _run if session.format == "pose" else _run_session
         result = run(head_model, coil_model, session, wanted, options, load_time, progress)
-    write_outputs(result, out, json_file)
+    write_outputs(result, out, json_file, quiet)
     if not quiet and json_file != "-":
         summary = simulate_summary if session.format == "pose" else session_summary
         click.echo(summary(result, out))
