@@ -16,7 +16,7 @@ from efield.model.cortex import named_surface
 from efield.model.coverage import coverage_gap
 from efield.model.heads import load_head
 from efield.model.placement import Placement
-from efield.solve.prepared import prepare
+from efield.solve.prepared import checked_order, prepare
 from efield.units import to_m, to_mm
 
 DEFAULT_RTOL = 1e-6
@@ -248,6 +248,8 @@ def simulate(
         The solver stalled.
     """
     if solver != "efield":
+        if checked_order(element_order or 1) != 1:
+            raise EfieldError(f"element_order={element_order} is for solver 'efield', not {solver!r}")
         return _simulate_elsewhere(solver, head, load_coil(coil), placements, check_didt(didt))
     prepared = prepare(head, element_order=element_order)
     coil = load_coil(coil)

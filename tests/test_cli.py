@@ -160,7 +160,7 @@ def test_optimize_passes_its_options(calls):
         *("--didt", "67e6", "--distance", 6, "--n-best", 3),
         *("--conductivity", "bone=0.02", "--conductivity", "5=0.4"),
         *("--max-tilt", 8, "--clearance", 1.5, "--yaw-range", "-90,45", "--exclude", "1,2,3,4"),
-        *("--exclude", "5,6,7,8", "--certify-to", "0.02", "--robust", "cap"),
+        *("--exclude", "5,6,7,8", "--certify-to", "0.02", "--robust", "cap", "--element-order", 2),
     )
     assert result.exit_code == 0, result.output + repr(result.exception)
     assert calls.head == "head.msh"
@@ -169,7 +169,7 @@ def test_optimize_passes_its_options(calls):
     options = calls.options
     assert options["objective"] == "directional"
     assert options["direction"] == (0.0, -1.0, 0.5)
-    assert (options["didt"], options["n_best"]) == (67e6, 3)
+    assert (options["didt"], options["n_best"], options["element_order"]) == (67e6, 3, 2)
     assert options["search"].radius_mm == 12
     limits = options["constraints"]
     assert (limits.distance_mm, limits.max_tilt_deg, limits.min_clearance_mm) == (6, 8, 1.5)
@@ -410,8 +410,8 @@ def test_simulate(monkeypatch, tmp_path):
     np.savetxt(tmp_path / "pose.txt", placement.matsimnibs)
     seen = {}
 
-    def simulate(head, coil, pose, *, didt, progress):
-        seen.update(pose=pose.matsimnibs, didt=didt)
+    def simulate(head, coil, pose, *, didt, element_order, progress):
+        seen.update(pose=pose.matsimnibs, didt=didt, order=element_order)
         return SimpleNamespace(
             head=head,
             E=e_field,
@@ -419,6 +419,7 @@ def test_simulate(monkeypatch, tmp_path):
             placement=pose,
             didt=didt,
             residual=1e-7,
+            element_order=element_order,
         )
 
     monkeypatch.setattr(heads, "load_head", lambda *args, **options: head)
@@ -431,9 +432,12 @@ def test_simulate(monkeypatch, tmp_path):
     body = json.loads(result.stdout)
     jsonschema.validate(body, json_schema("efield.simulate/1"))
     assert body["target"]["name"] == "grey matter"
+    assert (seen["order"], body["provenance"]["element_order"]) == (1, 1)
     assert body["target"]["volume_mm3"] == pytest.approx(12.0**3)
     assert body["metrics"]["mean"] == pytest.approx(np.sqrt(3))
     assert sorted(os.listdir(tmp_path / "out")) == sorted([*FIELD_FILES, "scene.npz", "result.json"])
+    second = json.loads(run("simulate", "head.msh", *pose, "--element-order", 2, "--json", "-").stdout)
+    assert second["provenance"]["element_order"] == 2
     text = run("simulate", "head.msh", *pose, "--target", "6,6,6", "--radius", "3").stdout
     assert "Field of figure8-70mm on block" in text
     assert "1.732 V/m" in text.replace("mean ", "")

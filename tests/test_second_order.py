@@ -356,6 +356,11 @@ def test_other_orders_are_refused(cube, order):
         prepare(cube.head, element_order=order)
 
 
+def test_another_solver_has_no_second_order(cube):
+    with pytest.raises(EfieldError, match="element_order=2 is for solver 'efield', not 'simnibs'"):
+        simulate(cube.head, few_dipoles(), pose(), element_order=2, solver="simnibs")
+
+
 def test_kernels_in_plain_python_and_in_pieces(cube):
     """The compiled kernels, the same as plain Python, and slices of them, bit for bit."""
     geo, edges, n = cube.geometry, cube.elements.edges, len(cube.geometry.nodes)

@@ -4,6 +4,8 @@ Corner functions are the linear ones, ``l_a``; edge functions are ``4 l_a l_b``,
 their edge and 0 at all other nodes. So the first-order system is the corner block, and the unknown of
 an edge is by how much the solution at its midpoint exceeds the mean of its ends. Notation:
 ``G_ab = V g_a.(sigma g_b)``, g the gradients of l.
+
+The disk cache of these kernels does not see edits of `basis_gradients` in another file: clear it after one.
 """
 
 import numpy as np
