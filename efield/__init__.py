@@ -26,6 +26,7 @@ _LAZY = {
     "Placement": "efield.model.placement",
     "PoseNoise": "efield.search.noise",
     "PreparedHead": "efield.solve.prepared",
+    "RecoveredField": "efield.fem.recover",
     "Search": "efield.search.candidates",
     "Session": "efield.model.session",
     "Target": "efield.model.target",
@@ -37,6 +38,7 @@ _LAZY = {
     "load_field": "efield.results.fieldfile",
     "load_head": "efield.model.heads",
     "load_placements": "efield.model.session",
+    "mid_layer": "efield.model.cortex",
     "optimize_coil": "efield.search.optimize",
     "optimize_coils": "efield.search.coils",
     "pareto_front": "efield.search.pareto",
@@ -47,6 +49,7 @@ _LAZY = {
     "tape_instructions": "efield.scalp.marks",
     "targeting_method": "efield.targeting.registry",
     "ten_ten": "efield.scalp.ten_ten",
+    "with_anisotropy": "efield.model.anisotropy",
 }
 
 __all__ = sorted([*_LAZY, *_errors.__all__, "__version__"])

@@ -7,9 +7,12 @@ from functools import cached_property
 import numpy as np
 
 from efield.errors import EfieldError, PlacementError
+from efield.fem.recover import recover
 from efield.fem.source import coil_dadt, dipoles_in_head, element_field
+from efield.io.sampling import locate, spread
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.coils import load_coil
+from efield.model.cortex import named_surface
 from efield.model.coverage import coverage_gap
 from efield.model.heads import load_head
 from efield.model.placement import Placement
@@ -42,12 +45,45 @@ class _Values:
             region = region.resolve(self.head)
         return field_metrics(self.head, self.magnitude, getattr(region, "elements", region))
 
-    def save(self, path, **options):
+    def at(self, points_mm, *, tissue=None, outside="raise"):
+        """E at points, raw: of the tetrahedron that holds each point.
+
+        Parameters
+        ----------
+        points_mm : (n, 3) array
+            In the head's own space.
+        tissue : str or int, optional
+            Name or tag. Only tetrahedra of this tissue; a point that none of them holds takes the one
+            with the nearest barycentre, up to 3 mm.
+        outside : {"raise", "nan"}
+            What becomes of other points.
+
+        Returns
+        -------
+        (n, 3) array, V/m
+
+        Raises
+        ------
+        TargetError
+            Points outside, the first with index and position; points that are not (n, 3) finite numbers;
+            a tissue that the head does not have.
+        """
+        tets, held = locate(self.head, np.asarray(points_mm, np.float64), tissue=tissue, outside=outside)
+        return spread(self.E[tets], held)
+
+    def save(self, path, *, recovered=False, **options):
         """Write the field by its suffix: ``.vtu``, ``.msh``, ``.nii.gz`` with ``image=``, ``.gii`` with
-        ``surface=``, ``.csv``; see :func:`efield.io.fields.write_field`.
+        ``surface=`` (a file, or "mid-layer"), ``.csv``; see :func:`efield.io.fields.write_field`.
+
+        With `recovered` the values are those of :meth:`recovered`: interpolated in images and on
+        surfaces, means per tetrahedron elsewhere.
         """
         from efield.io.fields import write_field
 
+        if recovered:
+            options["recovered"] = self.recovered()
+        if "surface" in options:
+            options["surface"] = named_surface(self.head, options["surface"])
         pose = None if self.placement is None else self.placement.matsimnibs.tolist()
         facts = {"didt_A_per_s": self.didt, "coil": self.coil_name, "matsimnibs": pose}
         write_field(path, self.head, self.E, facts=facts, **options)
@@ -86,6 +122,21 @@ class Field(_Values, FieldsOnlyPickle):
         e_field = element_field(mesh.nodes, mesh.tets, self.node_potential, self.node_dadt, mesh.tet_order)
         return read_only(e_field)
 
+    def recovered(self):
+        """E with one value per node and tissue, linear in each tetrahedron, by patch recovery.
+
+        The gradient of the potential is recovered, see :mod:`efield.fem.recover`; dA/dt is known at the
+        nodes. docs/recovery.md says where this helps and where it does not.
+
+        Returns
+        -------
+        RecoveredField
+        """
+        mesh = self.head.mesh.ordered
+        nothing, place = np.zeros_like(self.node_dadt), np.arange(len(mesh.tets))
+        minus_gradient = element_field(mesh.nodes, mesh.tets, self.node_potential, nothing, place)
+        return recover(self.head, minus_gradient, -self.node_dadt)
+
 
 @dataclass(frozen=True, eq=False)
 class StoredField(_Values, FieldsOnlyPickle):
@@ -107,6 +158,10 @@ class StoredField(_Values, FieldsOnlyPickle):
     didt: float | None
     coil_name: str
     residual: float | None = None
+
+    def recovered(self):
+        """As :meth:`Field.recovered`, but E itself is recovered: a file holds neither of its two parts."""
+        return recover(self.head, self.E[self.head.mesh.ordered.tet_order])
 
 
 def simulate(

@@ -69,11 +69,12 @@ def wire_arguments(rng):
     return 0, 40, rng.uniform(-0.05, 0.05, (40, 3)), starts, ends, np.zeros((40, 3))
 
 
-def axial_potential_arguments(rng):
+def layered_potential_arguments(rng):
     n = 700
-    points, positions = rng.uniform(-0.05, 0.05, (3, n)), rng.uniform(-0.02, 0.02, (9, 3))
+    points, positions = rng.uniform(-0.05, 0.05, (3, n)), rng.uniform(-0.02, 0.02, (79, 2))
     poses = np.stack([np.column_stack([random_rotation(rng), rng.uniform(0.07, 0.1, 3)]) for _ in range(2)])
-    return 0, n, points, poses, positions, rng.standard_normal(9), np.zeros((n, 3, 2))
+    layers, heights = np.array([0, 70, 79]), np.array([-0.01, -0.006])  # one of more than a chunk
+    return 0, n, points, poses, layers, heights, positions, rng.uniform(0.5, 1.5, 79), np.zeros((n, 3, 2))
 
 
 def mesh_arrays(rng):
@@ -308,7 +309,7 @@ def closest_points_arguments(rng):
 
 CASES = {
     dipole.vector_potential: dipole_arguments,
-    dipole.axial_potential: axial_potential_arguments,
+    dipole.layered_potential: layered_potential_arguments,
     fem.count_node_tets: count_node_tets_arguments,
     fem.fill_node_tets: fill_node_tets_arguments,
     fem.count_neighbours: count_neighbours_arguments,
@@ -477,7 +478,7 @@ SINGLE = {
     magnitude.mean_magnitudes: magnitudes_arguments,
     magnitude.percentiles: lambda rng: (*magnitudes_arguments(rng)[:-1], 0.9, np.zeros(12)),
     dipole.vector_potential: dipole_arguments,
-    dipole.axial_potential: axial_potential_arguments,
+    dipole.layered_potential: layered_potential_arguments,
     biot_savart.field_of_currents: field_of_currents_arguments,
     harmonic.potentials: potentials_arguments,
 }
@@ -487,14 +488,16 @@ ADDED_UP_WIDE = {biot_savart.field_of_currents, magnitude.mean_magnitudes, magni
 """Kernels whose output is float64."""
 
 
+def as_type(dtype, value):
+    """A float or an array of floats in another precision; anything else as it is."""
+    return dtype(value) if getattr(value, "dtype", np.asarray(value).dtype).kind == "f" else value
+
+
 @pytest.mark.parametrize("kernel", SINGLE, ids=lambda k: k.__name__)
 def test_sums_in_float32(kernel, rng):
     """Of the order of the rounding of one term, however many terms there are."""
-    arguments = [
-        a.astype(np.float32) if isinstance(a, np.ndarray) else np.float32(a) if isinstance(a, float) else a
-        for a in SINGLE[kernel](rng)
-    ]
-    wide = [np.float64(a) if isinstance(a, np.ndarray | np.float32) else a for a in arguments]
+    arguments = [as_type(np.float32, a) for a in SINGLE[kernel](rng)]
+    wide = [as_type(np.float64, a) for a in arguments]
     if kernel in ADDED_UP_WIDE:
         arguments[-1] = arguments[-1].astype(np.float64)  # its sums are added up in float64
     expected = run(getattr(twins, kernel.__name__), wide)

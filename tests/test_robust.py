@@ -146,7 +146,7 @@ def test_tolerance_of_a_known_function():
         loss = np.where(x > 0, (x / 4) ** 2, (x / 8) ** 2) + np.where(z < 0, -z / 2, 0)
         return 1 - 0.05 * (loss + (turn[:, 0] / 6) ** 2 + (turn[:, 2] / 45) ** 2)
 
-    found = tolerance_map(value, pose, 0.95)
+    found, curves = tolerance_map(value, pose, 1.0, 0.95)
     assert found["x_mm"] == pytest.approx((8, 4), rel=1e-3)
     assert found["y_mm"] == (None, None)
     assert found["distance_mm"][0] is None  # towards the head
@@ -154,6 +154,11 @@ def test_tolerance_of_a_known_function():
     assert found["pitch_deg"] == pytest.approx((6, 6), rel=1e-3)
     assert found["roll_deg"] == (None, None)
     assert found["yaw_deg"] == pytest.approx((45, 45), rel=1e-3)
+    turn = np.array(curves["yaw_deg"]["offsets"])
+    assert turn == pytest.approx(np.linspace(-60, 60, 25))
+    assert curves["yaw_deg"]["values"] == pytest.approx(1 - 0.05 * (turn / 45) ** 2)
+    away = np.array(curves["distance_mm"]["offsets"])
+    assert curves["distance_mm"]["values"] == pytest.approx(1 - 0.05 * np.maximum(away, 0) / 2)
 
 
 def test_expected_loss_agrees_with_many_random_placements(placed):

@@ -25,9 +25,10 @@ def segment_potential(begin, end, points, starts, ends, out):
             out[i] += 1e-7 * (weight / 2 * (ends - starts) / distance[:, None]).sum(axis=0)
 
 
-def axial_potential(begin, end, points, poses, positions, moments, out):
+def layered_potential(begin, end, points, poses, layers, heights, positions, moments, out):
+    solid = np.column_stack([positions, np.repeat(heights, np.diff(layers))])
     for k, pose in enumerate(poses):
-        turned = positions @ pose[:, :3].T + pose[:, 3]
+        turned = solid @ pose[:, :3].T + pose[:, 3]
         out[begin:end, :, k] = dipole_a(turned, np.outer(moments, pose[:, 2]), points[:, begin:end].T)
 
 

@@ -4,7 +4,6 @@ import click
 
 from efield.cli.options import (
     DEFAULT_HEAD,
-    DEFAULT_TARGET,
     Vector,
     check_outputs,
     coil_option,
@@ -14,6 +13,8 @@ from efield.cli.options import (
     log_to_stderr,
     output_options,
     radius_option,
+    target_option,
+    tensor_options,
     write_outputs,
 )
 
@@ -31,13 +32,7 @@ Examples:
 @click.command(epilog=EPILOG, short_help="Compare ways of finding the target, in field and in certainty.")
 @click.argument("head", default=DEFAULT_HEAD, metavar="[HEAD]")
 @coil_option
-@click.option(
-    "--target",
-    metavar="T",
-    default=DEFAULT_TARGET,
-    show_default=True,
-    help="A name, x,y,z (mm, subject space), mni:x,y,z, a NIfTI mask, or mni: and a mask.",
-)
+@target_option
 @radius_option
 @click.option("--methods", metavar="A,B,C", help="Methods to compare; --methods list names them. [all]")
 @click.option("--landmarks", metavar="CSV", help="EEG positions with Nz, Iz, LPA, RPA, in subject space.")
@@ -50,6 +45,7 @@ Examples:
 @didt_option
 @click.option("--distance", type=float, metavar="MM", default=4.0, show_default=True, help="Coil to scalp.")
 @head_options
+@tensor_options
 @output_options
 def compare(
     head,
@@ -66,6 +62,8 @@ def compare(
     distance,
     unit,
     conductivity,
+    dti,
+    anisotropy,
     out,
     json_file,
     quiet,
@@ -91,7 +89,7 @@ def compare(
 
     with stage_progress(quiet) as progress:
         result = compare_targeting(
-            load_head_from_options(head, unit, conductivity),
+            load_head_from_options(head, unit, conductivity, dti, anisotropy),
             coil,
             parse_target(target, radius),
             None if methods is None else [name.strip() for name in methods.split(",")],
@@ -102,7 +100,7 @@ def compare(
             didt=didt,
             progress=progress,
         )
-    write_outputs(result, out, json_file)
+    write_outputs(result, out, json_file, quiet)
     if not quiet and json_file != "-":
         click.echo(_summary(result, out))
 

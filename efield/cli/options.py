@@ -66,6 +66,19 @@ head_options = apply(
     ),
 )
 
+tensor_options = apply(
+    click.option(
+        "--dti",
+        metavar="NIFTI",
+        help="Diffusion tensors in the head's space, as of FSL or SimNIBS: brain tissue becomes anisotropic.",
+    ),
+    click.option(
+        "--anisotropy",
+        type=click.Choice(["vn", "dir"]),
+        help="Conductivity from --dti: volume-normalised or direct mapping. [vn]",
+    ),
+)
+
 coil_option = click.option(
     "--coil",
     metavar="C",
@@ -79,6 +92,21 @@ radius_option = click.option(
     type=float,
     metavar="MM",
     help="Radius of the target: grey matter whose element centres lie in the ball. [5]",
+)
+
+target_option = click.option(
+    "--target",
+    metavar="T",
+    default=DEFAULT_TARGET,
+    show_default=True,
+    help="A name, x,y,z (mm, subject space), mni:x,y,z, a NIfTI mask, or mni: and a mask.",
+)
+
+placement_option = click.option(
+    "--placement",
+    metavar="FILE",
+    required=True,
+    help="result.json of a run, a 4 x 4 matsimnibs (mm), or a navigation file of one placement.",
 )
 
 didt_option = click.option(
@@ -106,6 +134,18 @@ json_facts_option = click.option(
 )
 
 
+def one_placement(path):
+    """The placement of a file that holds one."""
+    from efield.errors import PlacementError
+    from efield.model.placement import Placement
+    from efield.model.session import load_placements
+
+    session = load_placements(path)
+    if len(session) != 1:
+        raise PlacementError(f"{path} holds {len(session)} placements; give a file with one")
+    return Placement(session[0].matsimnibs)
+
+
 def log_to_stderr():
     """Show what efield logs."""
     handler = logging.StreamHandler(sys.stderr)
@@ -129,10 +169,13 @@ def check_outputs(out, json_file):
         raise exits.Failure(str(error), exits.INPUT) from error
 
 
-def write_outputs(result, out, json_file):
+def write_outputs(result, out, json_file, quiet=False):
     """Save and export a result as the options ask."""
+    from efield.cli.progress import working
+
     if out is not None:
-        result.save(out)
+        with working(f"writing {out}", quiet):
+            result.save(out)
     if json_file == "-":
         click.echo(result.to_json(), nl=False)
     elif json_file is not None:
@@ -154,8 +197,15 @@ def write_facts(facts, text, json_file):
             path.write_text(dumps(facts), encoding="utf-8")
 
 
-def load_head_from_options(head, unit, conductivity):
+def load_head_from_options(head, unit, conductivity, dti=None, anisotropy=None):
     """The head of the command line; built-in names and files alike."""
     from efield.model.heads import load_head
 
-    return load_head(head, unit=unit, conductivity=dict(conductivity) or None)
+    if anisotropy is not None and dti is None:
+        raise click.UsageError("--anisotropy needs --dti")
+    model = load_head(head, unit=unit, conductivity=dict(conductivity) or None)
+    if dti is None:
+        return model
+    from efield.model.anisotropy import with_anisotropy
+
+    return with_anisotropy(model, dti, mapping=anisotropy or "vn")

@@ -14,6 +14,7 @@ from efield.cli.options import (
     log_to_stderr,
     output_options,
     radius_option,
+    tensor_options,
     write_outputs,
 )
 
@@ -45,9 +46,24 @@ Examples:
 @didt_option
 @image_option
 @head_options
+@tensor_options
 @output_options
 def simulate(
-    head, coil, placement, target, radius, didt, image, unit, conductivity, out, json_file, quiet, verbose
+    head,
+    coil,
+    placement,
+    target,
+    radius,
+    didt,
+    image,
+    unit,
+    conductivity,
+    dti,
+    anisotropy,
+    out,
+    json_file,
+    quiet,
+    verbose,
 ):
     """Solve for the electric field of a coil at a given placement.
 
@@ -70,11 +86,11 @@ def simulate(
     with stage_progress(quiet) as progress:
         if progress is not None:
             progress("load", 0.0)
-        head_model = load_head_from_options(head, unit, conductivity)
+        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy)
         load_time = time.perf_counter() - start
         run = _run if session.format == "pose" else _run_session
         result = run(head_model, coil_model, session, wanted, didt, load_time, progress)
-    write_outputs(result, out, json_file)
+    write_outputs(result, out, json_file, quiet)
     if not quiet and json_file != "-":
         summary = simulate_summary if session.format == "pose" else session_summary
         click.echo(summary(result, out))

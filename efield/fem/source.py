@@ -6,6 +6,9 @@ from efield.kernels import dipole, fem
 from efield.kernels._jit import run_chunks
 from efield.units import to_m
 
+LAYER_SIZE = 16
+"""Dipoles a flat layer must have on average for its own kernel to pay off."""
+
 
 def dipoles_in_head(coil, placement):
     """Dipole positions (m) and moments (m^2 per coil ampere) in the head's frame."""
@@ -56,24 +59,40 @@ def coil_dadt(points, coil, placements, didt):
     placements : sequence of Placement
     didt : float, A/s
     """
-    if coil.moments[:, :2].any():
+    layers = _flat_layers(coil)
+    if layers is None:
         positions, moments = zip(*(dipoles_in_head(coil, placement) for placement in placements), strict=True)
         return dadt(points, np.stack(positions), didt * np.stack(moments))
+    order, heights, starts = layers
     centre = points.mean(axis=0)
     poses = np.stack([placement.matsimnibs[:3] for placement in placements])
     poses[:, :, 3] = to_m(poses[:, :, 3]) - centre
     out = np.empty((len(points), 3, len(poses)), np.float32)
     run_chunks(
-        dipole.axial_potential,
+        dipole.layered_potential,
         len(points),
         np.ascontiguousarray((points - centre).T, dtype=np.float32),
         poses.astype(np.float32),
-        coil.positions.astype(np.float32),
-        (didt * coil.moments[:, 2]).astype(np.float32),
+        starts,
+        heights.astype(np.float32),
+        coil.positions[order, :2].astype(np.float32),
+        (didt * coil.moments[order, 2]).astype(np.float32),
         out,
         block=dipole.POINT_BLOCK,
     )
     return out
+
+
+def _flat_layers(coil):
+    """(order, heights, starts) of a coil of flat layers with moments along z; None for any other.
+
+    `order` sorts the dipoles by layer, those of layer l are ``starts[l]`` to ``starts[l + 1] - 1`` of it.
+    """
+    heights, layer = np.unique(coil.positions[:, 2], return_inverse=True)
+    if coil.moments[:, :2].any() or len(heights) * LAYER_SIZE > len(layer):
+        return None
+    starts = np.append(0, np.cumsum(np.bincount(layer)))
+    return np.argsort(layer, kind="stable"), heights, starts
 
 
 def element_field(nodes, tets, potential, dadt, place):

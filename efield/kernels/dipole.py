@@ -57,30 +57,34 @@ def vector_potential(begin, end, points, positions, moments, out):
 
 
 @jit_estimated
-def axial_potential(begin, end, points, poses, positions, moments, out):
-    """The same for a coil whose dipoles all point along its z axis, at several poses.
+def layered_potential(begin, end, points, poses, layers, heights, positions, moments, out):
+    """The same for a coil of flat layers whose dipoles all point along its z axis, at several poses.
 
-    Two thirds of the work: in the coil's frame A has no z component.
+    Half of the work: in the coil's frame A has no z component, and the distance along z is shared.
 
     Parameters
     ----------
     points : (3, n) float32 array, m
     poses : (n_poses, 3, 4) float32 array
         Coil to the points' frame: rotation and origin, m.
-    positions : (n_dipoles, 3) float32 array, m
-        In the coil's frame.
+    layers : (n_layers + 1,) int array
+        Layer l holds the dipoles ``layers[l]`` to ``layers[l + 1] - 1``.
+    heights : (n_layers,) float32 array, m
+        z of each layer in the coil's frame.
+    positions : (n_dipoles, 2) float32 array, m
+        x and y in the coil's frame.
     moments : (n_dipoles,) float32 array, A m^2 / s
         Along +z.
     out : (n, 3, n_poses) array, V/m
     """
     one, scale = points.dtype.type(1.0), points.dtype.type(1e-7)
     local, part = np.empty((3, POINT_BLOCK), points.dtype), np.empty((2, POINT_BLOCK), points.dtype)
-    total = np.empty((2, POINT_BLOCK))
+    total, along = np.empty((2, POINT_BLOCK)), np.empty(POINT_BLOCK, points.dtype)
     for first in range(begin, end, POINT_BLOCK):
         last = min(first + POINT_BLOCK, end)
         size = last - first
         px, py, pz = local[0, :size], local[1, :size], local[2, :size]
-        ax, ay = part[0, :size], part[1, :size]
+        ax, ay, z2 = part[0, :size], part[1, :size], along[:size]
         for k in range(poses.shape[0]):
             pose = poses[k]
             for i in range(size):
@@ -91,19 +95,22 @@ def axial_potential(begin, end, points, poses, positions, moments, out):
                 py[i] = pose[0, 1] * x + pose[1, 1] * y + pose[2, 1] * z
                 pz[i] = pose[0, 2] * x + pose[1, 2] * y + pose[2, 2] * z
             total[:] = 0.0
-            for chunk in range(0, positions.shape[0], DIPOLE_CHUNK):
-                part[:] = 0
-                for j in range(chunk, min(chunk + DIPOLE_CHUNK, positions.shape[0])):
-                    qx, qy, qz, m = positions[j, 0], positions[j, 1], positions[j, 2], scale * moments[j]
-                    for i in range(size):
-                        dx, dy, dz = px[i] - qx, py[i] - qy, pz[i] - qz
-                        inverse = one / np.sqrt(dx * dx + dy * dy + dz * dz)
-                        w = m * (inverse * inverse) * inverse
-                        ax[i] -= dy * w
-                        ay[i] += dx * w
-                for c in range(2):
-                    for i in range(size):
-                        total[c, i] += part[c, i]
+            for layer in range(heights.shape[0]):
+                for i in range(size):
+                    z2[i] = (pz[i] - heights[layer]) * (pz[i] - heights[layer])
+                for chunk in range(layers[layer], layers[layer + 1], DIPOLE_CHUNK):
+                    part[:] = 0
+                    for j in range(chunk, min(chunk + DIPOLE_CHUNK, layers[layer + 1])):
+                        qx, qy, m = positions[j, 0], positions[j, 1], scale * moments[j]
+                        for i in range(size):
+                            dx, dy = px[i] - qx, py[i] - qy
+                            inverse = one / np.sqrt(dx * dx + (dy * dy + z2[i]))
+                            w = m * (inverse * inverse) * inverse
+                            ax[i] -= dy * w
+                            ay[i] += dx * w
+                    for c in range(2):
+                        for i in range(size):
+                            total[c, i] += part[c, i]
             for i in range(size):
                 for c in range(3):
                     out[first + i, c, k] = pose[c, 0] * total[0, i] + pose[c, 1] * total[1, i]

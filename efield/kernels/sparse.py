@@ -1,6 +1,6 @@
 """Sparse matrix times block, and the vector operations of block conjugate gradients.
 
-A block holds its right-hand sides side by side, (n, k) with k of 4, 8 or 16, so that a matrix
+A block holds its right-hand sides side by side, (n, k) with k of 1, 4, 8 or 16, so that a matrix
 entry is read once for all of them. Reductions are summed over fixed chunks of rows, so they do not
 depend on the number of threads.
 """
@@ -16,7 +16,7 @@ from efield.kernels._vector import row_product
 REDUCE_CHUNK = 4096
 """Rows per partial sum."""
 
-WIDTHS = (4, 8, 16)
+WIDTHS = (1, 4, 8, 16)
 """Block widths that have kernels of their own."""
 
 

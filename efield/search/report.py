@@ -9,6 +9,7 @@ from efield.model.coverage import coverage_gap
 from efield.results.parts import Candidates, ObjectiveValue, ResultWarning
 from efield.results.provenance import provenance
 from efield.results.result import OptimizeResult
+from efield.results.scene import Scene
 from efield.search.constraints import clearance_mm, tilt_deg
 from efield.search.evaluate import TRUSTED
 from efield.search.run import EXTERIOR_TRUSTED
@@ -98,6 +99,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
             forward_residual=field.residual,
         ),
         field=field,
+        scene=Scene.of(run.coil, run.region.elements),
     )
 
 

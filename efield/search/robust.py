@@ -27,6 +27,9 @@ REACH = np.array([15.0, 15.0, 10.0, *np.radians([15.0, 15.0, 60.0])])
 NAMES = ("x_mm", "y_mm", "distance_mm", "pitch_deg", "roll_deg", "yaw_deg")
 """Directions of the tolerance map, in the coil's frame; a positive distance is away from the head."""
 
+UNITS = np.where(np.arange(6) < 3, 1.0, 180.0 / np.pi)
+"""From the units of `REACH` to those of the names."""
+
 SIGNS = np.array([1.0, 1.0, -1.0, 1.0, 1.0, 1.0])
 """Of the coil's axes in those names: its z points into the head."""
 
@@ -143,6 +146,8 @@ class Robustness:
         For each of `NAMES` how far one may be off, (backwards, forwards), in its unit; None
         where the loss stays smaller within `tolerance_reach`.
     tolerance_reach : dict
+    curves : dict
+        For each of `NAMES` the value along it: ``offsets`` in its unit, ``values``.
     """
 
     noise: PoseNoise
@@ -157,6 +162,7 @@ class Robustness:
     tolerance_loss: float
     tolerance: dict
     tolerance_reach: dict
+    curves: dict
 
     def as_dict(self):
         """Plain values for a result."""
@@ -193,7 +199,8 @@ def robustness(value, pose, noise, *, functional, optimized=False):
     if at == 0:
         raise SearchError("the tolerance of a placement with the value 0 is not defined")
     values = value(pose @ moves)
-    names = dict(zip(NAMES, REACH * np.where(np.arange(6) < 3, 1.0, 180.0 / np.pi), strict=True))
+    names = dict(zip(NAMES, REACH * UNITS, strict=True))
+    tolerance, curves = tolerance_map(value, pose, at, at - LOSS * abs(at))
     return Robustness(
         noise=noise,
         functional=functional,
@@ -205,24 +212,28 @@ def robustness(value, pose, noise, *, functional, optimized=False):
         measured=float(noise.measured(values)),
         expected_loss=float((at - values.mean()) / abs(at)),
         tolerance_loss=LOSS,
-        tolerance=tolerance_map(value, pose, at - LOSS * abs(at)),
+        tolerance=tolerance,
         tolerance_reach={name: float(reach) for name, reach in names.items()},
+        curves=curves,
     )
 
 
-def tolerance_map(value, pose, threshold):
+def tolerance_map(value, pose, at, threshold):
     """How far a coil may be moved along and about each of its axes before its value falls short.
 
     Returns
     -------
-    dict
+    tolerance : dict
         ``{name: (backwards, forwards)}`` for `NAMES`, in mm or degrees: the distance to the
         first place where the value is below `threshold`; None where there is none in reach.
+    curves : dict
+        ``{name: {"offsets": [...], "values": [...]}}``: the value on the way, `at` in the middle.
     """
     directions = np.concatenate([-np.diag(SIGNS * REACH), np.diag(SIGNS * REACH)])
     rungs = np.arange(1, LADDER + 1) / LADDER
     values = value(pose @ motions((rungs[:, None, None] * directions).reshape(-1, 6)))
-    short = values.reshape(LADDER, 12) < threshold
+    values = values.reshape(LADDER, 12)
+    short = values < threshold
     crosses = short.any(axis=0)
     outer = rungs[short.argmax(axis=0)]
     inner = outer - 1.0 / LADDER
@@ -230,10 +241,18 @@ def tolerance_map(value, pose, threshold):
         middle = 0.5 * (inner + outer)
         below = value(pose @ motions(middle[:, None] * directions)) < threshold
         inner, outer = np.where(below, inner, middle), np.where(below, middle, outer)
-    unit = np.where(np.arange(6) < 3, 1.0, 180.0 / np.pi)
-    far = np.tile(REACH * unit, 2) * 0.5 * (inner + outer)
+    far = np.tile(REACH * UNITS, 2) * 0.5 * (inner + outer)
     both = [float(x) if found else None for x, found in zip(far, crosses, strict=True)]
-    return {name: (both[i], both[6 + i]) for i, name in enumerate(NAMES)}
+    tolerance = {name: (both[i], both[6 + i]) for i, name in enumerate(NAMES)}
+    shares = np.concatenate([-rungs[::-1], [0.0], rungs])
+    curves = {
+        name: {
+            "offsets": (shares * REACH[i] * UNITS[i]).tolist(),
+            "values": [*values[::-1, i].tolist(), at, *values[:, 6 + i].tolist()],
+        }
+        for i, name in enumerate(NAMES)
+    }
+    return tolerance, curves
 
 
 def values_of(field, coil, objective, didt):

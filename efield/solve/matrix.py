@@ -29,7 +29,7 @@ class SparseMatrix:
         )
 
     def times(self, x, out):
-        """``out = A x`` for blocks x (n_columns, k) and out (n_rows, k), k of 4, 8 or 16."""
+        """``out = A x`` for blocks x (n_columns, k) and out (n_rows, k), k of 1, 4, 8 or 16."""
         self._run("product", x, out)
 
     def residual(self, x, b, out):
