@@ -11,7 +11,8 @@ from small_heads import QUICK, TARGET_MM, few_dipoles, mni_small, sphere
 from efield.errors import SearchError
 from efield.frames import pose_from_yaw, tangent_axes
 from efield.model.coils import load_coil
-from efield.search.candidates import Search
+from efield.model.surface import TriSurface
+from efield.search.candidates import Search, scalp_grid
 from efield.search.clock import Clock
 from efield.search.constraints import CONTACT_MM, Constraints, FeasibleSet, clearance_mm, tilt_deg
 from efield.search.objectives import make_objective
@@ -219,3 +220,12 @@ def test_a_target_out_of_reach_is_a_warning_with_numbers():
 def test_the_certificate_is_for_tangential_placements():
     with pytest.raises(SearchError, match="certificate covers tangential placements"):
         on_sphere(constraints=Constraints(max_tilt_deg=5.0), certify=True)
+
+
+def test_a_search_region_without_scalp():
+    """The scalp under the centre is hidden by what overhangs it."""
+    square = np.array([[-6.0, -6, 0], [6, -6, 0], [6, 6, 0], [-6, 6, 0]])
+    corners = np.concatenate([square, square + [0, 0, 40.0]])
+    hidden = TriSurface(corners, np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]))
+    with pytest.raises(SearchError, match=r"no scalp point within 3 mm of \[0.0, 0.0, 0.0\] mm; enlarge"):
+        scalp_grid(hidden, np.zeros(3), 3.0, 1.0)
