@@ -17,6 +17,7 @@ from efield.results import (
 )
 from efield.results.cohort import CohortResult, rows_of
 from efield.results.comparison import TargetingComparison
+from efield.results.scene import Scene
 from efield.results.session import SessionResult
 
 SCALP = np.array([-46.0, 53.0, 45.0])
@@ -102,6 +103,13 @@ FAKE_TARGET = {
 }
 
 
+def fake_scene(elements=(0, 1, 2)):
+    """A figure-8 of two dipoles with a casing of eight points."""
+    corners = np.array([[x, y, z] for x in (-60.0, 60.0) for y in (-40.0, 40.0) for z in (-10.0, 0.0)])
+    dipoles = np.array([[-40.0, 0.0, -5.0], [40.0, 0.0, -5.0]])
+    return Scene(dipoles, np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]), np.array(elements), corners)
+
+
 def fake_optimize_result(**changes):
     placement = fake_placement()
     second = fake_placement(-127.5, SCALP + np.array([3.0, 0.0, 0.0]))
@@ -129,6 +137,7 @@ def fake_optimize_result(**changes):
         "warnings": (ResultWarning("edge_of_search", "the optimum lies on the edge of the search region"),),
         "timings": {"load": 1.2, "setup": 2.5, "search": 3.0, "total": 6.7},
         "provenance": fake_provenance(),
+        "scene": fake_scene(),
     }
     return OptimizeResult(**{**arguments, **changes})
 

@@ -99,7 +99,40 @@ def test_help_is_quick_and_loads_nothing_heavy():
 
 
 def test_doctor_and_version():
-    assert "kernel cache" in run("doctor").output
+    text = run("doctor").output
+    for words in ("kernel cache", "threads", "mni152-small (", "[report]", "[view]", "numba"):
+        assert words in text
+
+
+def test_doctor_tells_what_is_missing(monkeypatch):
+    monkeypatch.setattr("efield.cli.doctor._there", lambda module: module != "plotly")
+    assert "[report]        not installed: pip install 'efield[report]'" in run("doctor").output
+
+
+def test_doctor_sees_a_cache_that_cannot_be_written(monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert "NOT WRITABLE" in run("doctor").output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell):
+    text = run("completion", shell).output
+    assert "_EFIELD_COMPLETE" in text and "efield" in text
+
+
+def test_completion_knows_commands_and_options(monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "efield optimize --cert")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("_EFIELD_COMPLETE", "bash_complete")
+    done = CliRunner().invoke(main, [], prog_name="efield")
+    assert {line.partition(",")[2] for line in done.output.split()} == {"--certify", "--certify-to"}
+
+
+def test_help_teaches_the_path():
+    text = run("--help").output
+    steps = ("efield head check", "efield optimize head.msh", "efield report", "efield export")
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
     assert re.fullmatch(r"efield \d+\.\d+\.\d+\S*\n", run("--version").output)
 
 
@@ -127,7 +160,7 @@ def test_optimize_passes_its_options(calls):
         *("--didt", "67e6", "--distance", 6, "--n-best", 3),
         *("--conductivity", "bone=0.02", "--conductivity", "5=0.4"),
         *("--max-tilt", 8, "--clearance", 1.5, "--yaw-range", "-90,45", "--exclude", "1,2,3,4"),
-        *("--exclude", "5,6,7,8", "--certify", "0.02", "--robust", "cap"),
+        *("--exclude", "5,6,7,8", "--certify-to", "0.02", "--robust", "cap"),
     )
     assert result.exit_code == 0, result.output + repr(result.exception)
     assert calls.head == "head.msh"
@@ -145,10 +178,15 @@ def test_optimize_passes_its_options(calls):
     assert (options["certify"], options["robust"].position_sd_mm) == (0.02, 10.66)
 
 
-@pytest.mark.parametrize(("words", "wanted"), [([], False), (["--certify"], 0.01)])
+@pytest.mark.parametrize(("words", "wanted"), [([], False), (["--certify"], True)])
 def test_certify_has_a_share_of_its_own(calls, words, wanted):
     assert run("optimize", *words, "--quiet").exit_code == 0
-    assert calls.options["certify"] == wanted and calls.options["robust"] is None
+    assert calls.options["certify"] is wanted and calls.options["robust"] is None
+
+
+def test_certify_before_the_head_does_not_swallow_it(calls):
+    assert run("optimize", "--certify", "head.msh", "--quiet").exit_code == 0
+    assert (calls.head, calls.options["certify"]) == ("head.msh", True)
 
 
 def test_summary_says_where_which_angle_how_strong_how_sure_how_long(calls):
@@ -326,6 +364,42 @@ def test_interrupted_process_leaves_nothing(tmp_path, number, code):
     assert list(tmp_path.iterdir()) == []
 
 
+SLOW_SAVE = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from results_fake import fake_optimize_result
+from efield.results import store
+from efield.search import optimize
+
+result = fake_optimize_result()
+store.save(result, {out!r})
+
+def stall(candidates, path):
+    Path(path).write_text("half of it")
+    print("started", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+store.write_candidate_table = stall
+optimize.optimize_coil = lambda *args, **options: result
+from efield.cli import main
+main(["optimize", "mni152-small", "--out", {out!r}])
+"""
+
+
+def test_interrupted_while_saving_keeps_the_earlier_result(tmp_path):
+    out = tmp_path / "out"
+    script = SLOW_SAVE.format(tests=os.path.dirname(__file__), out=str(out))
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline() == "started\n"
+    before = {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in stderr) == (130, False)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert OptimizeResult.load(out).objective.value == 1.311
+
+
 # --- simulate, head, coil
 
 
@@ -359,7 +433,7 @@ def test_simulate(monkeypatch, tmp_path):
     assert body["target"]["name"] == "grey matter"
     assert body["target"]["volume_mm3"] == pytest.approx(12.0**3)
     assert body["metrics"]["mean"] == pytest.approx(np.sqrt(3))
-    assert sorted(os.listdir(tmp_path / "out")) == sorted([*FIELD_FILES, "result.json"])
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*FIELD_FILES, "scene.npz", "result.json"])
     text = run("simulate", "head.msh", *pose, "--target", "6,6,6", "--radius", "3").stdout
     assert "Field of figure8-70mm on block" in text
     assert "1.732 V/m" in text.replace("mean ", "")
@@ -427,6 +501,28 @@ def test_progress_is_for_terminals_only(monkeypatch):
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
     with stage_progress(quiet=True) as progress:
         assert progress is None
+
+
+def test_progress_of_the_whole_never_goes_back():
+    from rich.progress import Progress
+
+    from efield.cli.progress import _Stages
+
+    bars = Progress(disable=True)
+    stages = _Stages(bars, {"setup": 0.2, "search": 0.8})
+    seen = []
+    for step in (
+        ("setup", 0.0),
+        ("setup", 1.0),
+        ("search", 0.5),
+        ("setup", 0.0),
+        ("search", 1.0),
+        ("other", 1),
+    ):
+        stages(*step)
+        seen.append(bars.tasks[0].completed)
+    assert seen == sorted(seen)
+    assert seen[:3] == pytest.approx([0.0, 0.2, 0.6]) and seen[-1] == pytest.approx(1.0)
 
 
 def test_progress_draws_a_bar_a_stage(monkeypatch):

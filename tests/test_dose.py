@@ -1,10 +1,14 @@
 """Sham conditions and dose: poses by their geometry, numbers by proportion, limits, refusals."""
 
+import json
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from small_heads import TARGET_MM, few_dipoles, sphere
 
 import efield
+from efield.cli import main
 from efield.errors import CoilError, PlacementError
 from efield.model.coil import Coil
 from efield.model.placement import Placement
@@ -147,3 +151,86 @@ def test_the_motor_thresholds_field_at_the_target(active):
         motor_dose(*arguments, 55.0, "X", motor_target=MOTOR)
     with pytest.raises(PlacementError, match="must not be 0"):
         motor_dose(*arguments, 0, MEASURED, motor_target=MOTOR)
+
+
+# --- command line
+
+
+@pytest.fixture(scope="module")
+def pose_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pose") / "pose.txt"
+    head = efield.load_head("mni152-small")
+    np.savetxt(path, Placement.on_scalp(head, (-50, 50, 60), yaw_deg=45.0).matsimnibs)
+    return path
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, [str(a) for a in arguments], prog_name="efield")
+    return result.exit_code, result.output
+
+
+def facts(*arguments):
+    code, output = run(*arguments, "--json", "-")
+    assert code == 0, output
+    return json.loads(output)
+
+
+def target_mean(placement, didt=1e6):
+    head = efield.load_head("mni152-small")
+    region = Target.named("dlpfc-left").resolve(head)
+    magnitude = efield.simulate(head, "figure8-70mm", placement, didt=didt).magnitude[region.elements]
+    return np.average(magnitude, weights=region.volumes_mm3)
+
+
+def test_sham_command(pose_file):
+    found = facts(
+        "sham", "mni152-small", "--placement", pose_file, "--spacer", 20, "--tilt", 90, "--didt", 2e6
+    )
+    names = [one["name"] for one in found["conditions"]]
+    assert names == ["active", "tilted 90 degrees, one wing", "spacer of 20 mm"]
+    raised = np.loadtxt(pose_file)
+    raised[:3, 3] -= 20 * raised[:3, 2]
+    active, _, spacer = found["conditions"]
+    assert active["mean"] == pytest.approx(target_mean(Placement(np.loadtxt(pose_file)), 2e6), rel=1e-5)
+    assert spacer["mean"] == pytest.approx(target_mean(Placement(raised), 2e6), rel=1e-5)
+    assert spacer["mean_percent"] == pytest.approx(100 * spacer["mean"] / active["mean"])
+    code, text = run("sham", "mni152-small", "--placement", pose_file)
+    assert code == 0 and text.count("V/m") > len(USUAL_SHAMS) and "100.0 %" in text
+
+
+def test_dose_commands(pose_file):
+    device = ("--stimulator", "MagPro X100 MCF-B65")
+    assert facts("dose", "convert", *device, "--percent", 50)["didt"] == pytest.approx(0.5 * 147.9e6)
+    shown = facts("dose", "convert", *device, "--didt", 75.5e6, "--calibration", "displayed")
+    assert shown["percent"] == pytest.approx(50)
+    placed = ("mni152-small", "--placement", pose_file)
+    needed = facts("dose", "field", *placed, "--wanted", 60, "--max-didt", 100e6)
+    assert target_mean(Placement(np.loadtxt(pose_file)), needed["didt"]) == pytest.approx(60, rel=1e-5)
+    assert needed["percent"] == pytest.approx(needed["didt"] / 1e6)
+    motor = facts("dose", "motor", *placed, "--motor-placement", pose_file, "--threshold", 50, *device)
+    assert motor["target_field"] == pytest.approx(
+        target_mean(Placement(np.loadtxt(pose_file)), 0.5 * 147.9e6), rel=1e-5
+    )
+    assert "MagPro X100 MCF-B65" in [one["name"] for one in facts("dose", "stimulators")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("dose", "convert", "--percent", 50), "--stimulator or --max-didt"),
+        (("dose", "convert", "--max-didt", 1e8), "--percent or --didt"),
+        (("dose", "convert", "--stimulator", "X", "--percent", 5), "unknown stimulator"),
+        (("dose", "convert", "--max-didt", 1e8, "--percent", 150), "150"),
+        (("sham", "mni152-small", "--placement", "nowhere.txt"), "nowhere.txt"),
+    ],
+)
+def test_commands_refuse(arguments, message):
+    code, output = run(*arguments)
+    assert code == 2 and message in output
+
+
+def test_a_file_of_several_placements_is_refused(tmp_path, active):
+    path = tmp_path / "two.csv"
+    efield.save_placements([active, active], path, format="csv")
+    code, output = run("sham", "mni152-small", "--placement", path)
+    assert code == 2 and "holds 2 placements" in output

@@ -49,6 +49,9 @@ HEAVY = {
     "distributed": {"cohort"},
     "pyarrow": {"results"},
     "rich": {"cli"},
+    "plotly": {"report"},
+    "jinja2": {"report"},
+    "pyvista": {"report"},
 }
 """Packages that only these folders may import."""
 

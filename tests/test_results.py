@@ -20,6 +20,7 @@ from results_fake import (
     fake_optimize_result,
     fake_placement,
     fake_provenance,
+    fake_scene,
     fake_session_result,
     fake_simulate_result,
 )
@@ -210,12 +211,14 @@ def test_optimize_result_round_trip(no_picture, tmp_path):
         np.testing.assert_array_equal(getattr(again.candidates, name), getattr(result.candidates, name))
     np.testing.assert_allclose(again.placement.matsimnibs, result.placement.matsimnibs, atol=1e-14)
     assert again.best[1].info["scalp_mm"] is None
+    for name, value in vars(result.scene).items():
+        np.testing.assert_array_equal(getattr(again.scene, name), value)
 
 
 def test_simulate_result_round_trip(tmp_path):
-    result = fake_simulate_result(field=fake_field())
+    result = fake_simulate_result(field=fake_field(), scene=fake_scene())
     result.save(tmp_path)
-    assert files(tmp_path) == sorted([*store_module.FIELD_FILES, "result.json"])
+    assert files(tmp_path) == sorted([*store_module.FIELD_FILES, "scene.npz", "result.json"])
     assert SimulateResult.load(tmp_path).to_json() == result.to_json()
 
 

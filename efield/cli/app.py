@@ -16,25 +16,37 @@ from efield.cli import exits
 from efield.cli.cohort import cohort
 from efield.cli.coil import coil
 from efield.cli.compare import compare
+from efield.cli.completion import completion
 from efield.cli.doctor import doctor
+from efield.cli.dose import dose
 from efield.cli.export import export
 from efield.cli.head import head
 from efield.cli.optimize import optimize
+from efield.cli.report import figures, report
+from efield.cli.sham import sham
 from efield.cli.simulate import simulate
 from efield.errors import ConvergenceError, EfieldError, OutputError, ResourceError
 
 EPILOG = """
 \b
-Start here:
-  efield optimize                          the left DLPFC of the built-in head
-  efield optimize --out result             ... with field, table and picture
-  efield optimize head.msh --coil c.ccd --target -42,44,30
-  efield simulate head.msh --placement result/result.json --out field
+The path, from a mesh to the navigation system:
+  efield head check head.msh               is this mesh fit for use?
+  efield optimize head.msh --coil c.ccd --target -42,44,30 --out result
+  efield report result                     look at it: one HTML file
   efield export result --format brainsight targets.txt
+
+\b
+Further:
+  efield optimize                          the left DLPFC of the built-in head, nothing else needed
+  efield simulate head.msh --placement result/result.json --out field
   efield compare                           every way of finding the DLPFC, in one table
   efield cohort heads.csv --out study      the same for many subjects
-  efield head check head.msh               is this mesh fit for use?
+  efield figures result                    PDF figures of it, for a paper
+  efield sham mni152 --placement result/result.json
+  efield dose field mni152 --placement result/result.json --wanted 100 --stimulator "MagPro X100 MCF-B65"
   efield coil list
+  efield doctor                            versions, threads, what is missing
+  efield completion bash                   complete commands and options with Tab
 
 \b
 Positions are millimetres, RAS, in the head's own space.
@@ -108,5 +120,8 @@ def main():
             stream.reconfigure(errors="replace")
 
 
-for _command in (optimize, simulate, compare, cohort, export, head, coil, doctor):
+RESULTS = (optimize, simulate, compare, cohort, report, figures, export, sham, dose)
+OTHERS = (head, coil, doctor, completion)
+
+for _command in (*RESULTS, *OTHERS):
     main.add_command(_command)

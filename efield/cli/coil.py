@@ -131,11 +131,13 @@ def fit(coil, output, spacing):
 
     COIL is a .tcd or .nii.gz file. With OUTPUT, a .ccd or .tcd file, the dipoles are written there.
     """
+    from efield.cli.progress import working
     from efield.model.coil_files import save_coil
     from efield.model.coil_fit import DEFAULT_SPACING_MM
     from efield.model.coils import load_coil
 
-    model = load_coil(coil, spacing_mm=DEFAULT_SPACING_MM if spacing is None else spacing)
+    with working("fitting dipoles"):
+        model = load_coil(coil, spacing_mm=DEFAULT_SPACING_MM if spacing is None else spacing)
     if model.fit_error is None:
         raise exits.Failure(f"{coil} is made of dipoles already: there is nothing to fit", exits.INPUT)
     click.echo("\n".join(note for note in model.notes if "dipoles" in note))

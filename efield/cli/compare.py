@@ -4,7 +4,6 @@ import click
 
 from efield.cli.options import (
     DEFAULT_HEAD,
-    DEFAULT_TARGET,
     Vector,
     check_outputs,
     coil_option,
@@ -14,6 +13,7 @@ from efield.cli.options import (
     log_to_stderr,
     output_options,
     radius_option,
+    target_option,
     tensor_options,
     write_outputs,
 )
@@ -32,13 +32,7 @@ Examples:
 @click.command(epilog=EPILOG, short_help="Compare ways of finding the target, in field and in certainty.")
 @click.argument("head", default=DEFAULT_HEAD, metavar="[HEAD]")
 @coil_option
-@click.option(
-    "--target",
-    metavar="T",
-    default=DEFAULT_TARGET,
-    show_default=True,
-    help="A name, x,y,z (mm, subject space), mni:x,y,z, a NIfTI mask, or mni: and a mask.",
-)
+@target_option
 @radius_option
 @click.option("--methods", metavar="A,B,C", help="Methods to compare; --methods list names them. [all]")
 @click.option("--landmarks", metavar="CSV", help="EEG positions with Nz, Iz, LPA, RPA, in subject space.")
@@ -106,7 +100,7 @@ def compare(
             didt=didt,
             progress=progress,
         )
-    write_outputs(result, out, json_file)
+    write_outputs(result, out, json_file, quiet)
     if not quiet and json_file != "-":
         click.echo(_summary(result, out))
 

@@ -45,18 +45,21 @@ def export(result, file, format_name, image, surface, quantity, recovered, subje
     """
     given = {"image": image, "surface": surface, "quantity": quantity, "recovered": recovered}
     options = {name: value for name, value in given.items() if value is not None}
-    if format_name == "bids":
-        _export_bids(result, file, subject)
-    elif _is_result(Path(result)):
-        _export_result(Path(result), file, format_name, options)
-    elif result.lower().endswith((".msh", ".msh.gz")):
-        from efield.results.fieldfile import load_field
+    from efield.cli.progress import working
 
-        load_field(result).save(file, format=format_name, **options)
-    else:
-        from efield.model.session import load_placements, save_placements
+    with working("export"):
+        if format_name == "bids":
+            _export_bids(result, file, subject)
+        elif _is_result(Path(result)):
+            _export_result(Path(result), file, format_name, options)
+        elif result.lower().endswith((".msh", ".msh.gz")):
+            from efield.results.fieldfile import load_field
 
-        save_placements(load_placements(result, image=image), file, format=format_name, image=image)
+            load_field(result).save(file, format=format_name, **options)
+        else:
+            from efield.model.session import load_placements, save_placements
+
+            save_placements(load_placements(result, image=image), file, format=format_name, image=image)
     click.echo(f"Written to {file}")
 
 
@@ -65,30 +68,14 @@ def _is_result(path):
     return path.is_dir() or (path.name == "result.json" and path.is_file())
 
 
-def _load(path):
-    """A result, and where its folder would hold its field."""
-    from efield.results.result import OptimizeResult, SimulateResult
-    from efield.results.store import RESULT, load, read_result_json
-
-    folder = path if path.is_dir() else path.parent
-    schema = read_result_json(folder / RESULT)["schema"]
-    kinds = {kind.schema: kind for kind in (OptimizeResult, SimulateResult)}
-    if schema not in kinds:
-        raise click.UsageError(f"{folder} holds {schema}, which has no other formats")
-    return load(kinds[schema], folder), folder / "field.msh"
-
-
 def _export_result(path, file, format_name, options):
-    from dataclasses import replace
-
     from efield.io.fields import FIELD_FORMATS, field_format
-    from efield.results.fieldfile import load_field
+    from efield.results.opened import open_result, with_field
 
-    result, field = _load(path)
+    result = open_result(path)
     name = field_format(file, format_name)
-    if name in {*FIELD_FORMATS, "field-csv"} - {"csv"} and field.is_file():
-        stated = {k: v for k, v in result.provenance["conductivity"].items() if isinstance(v, float)}
-        result = replace(result, field=load_field(field, conductivity=stated))
+    if name in {*FIELD_FORMATS, "field-csv"} - {"csv"}:
+        result = with_field(result, path if path.is_dir() else path.parent)
     result.export(file, format_name, **options)
 
 

@@ -44,9 +44,11 @@ def check(head, unit, conductivity, json_file):
 
 
 def _inspect(head, unit, conductivity):
+    from efield.cli.progress import working
     from efield.model.check import inspect_file
 
-    return inspect_file(head, unit=unit, conductivity=dict(conductivity) or None)
+    with working("reading the head"):
+        return inspect_file(head, unit=unit, conductivity=dict(conductivity) or None)
 
 
 def _text(facts):

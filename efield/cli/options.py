@@ -94,6 +94,21 @@ radius_option = click.option(
     help="Radius of the target: grey matter whose element centres lie in the ball. [5]",
 )
 
+target_option = click.option(
+    "--target",
+    metavar="T",
+    default=DEFAULT_TARGET,
+    show_default=True,
+    help="A name, x,y,z (mm, subject space), mni:x,y,z, a NIfTI mask, or mni: and a mask.",
+)
+
+placement_option = click.option(
+    "--placement",
+    metavar="FILE",
+    required=True,
+    help="result.json of a run, a 4 x 4 matsimnibs (mm), or a navigation file of one placement.",
+)
+
 didt_option = click.option(
     "--didt",
     type=float,
@@ -119,6 +134,18 @@ json_facts_option = click.option(
 )
 
 
+def one_placement(path):
+    """The placement of a file that holds one."""
+    from efield.errors import PlacementError
+    from efield.model.placement import Placement
+    from efield.model.session import load_placements
+
+    session = load_placements(path)
+    if len(session) != 1:
+        raise PlacementError(f"{path} holds {len(session)} placements; give a file with one")
+    return Placement(session[0].matsimnibs)
+
+
 def log_to_stderr():
     """Show what efield logs."""
     handler = logging.StreamHandler(sys.stderr)
@@ -142,10 +169,13 @@ def check_outputs(out, json_file):
         raise exits.Failure(str(error), exits.INPUT) from error
 
 
-def write_outputs(result, out, json_file):
+def write_outputs(result, out, json_file, quiet=False):
     """Save and export a result as the options ask."""
+    from efield.cli.progress import working
+
     if out is not None:
-        result.save(out)
+        with working(f"writing {out}", quiet):
+            result.save(out)
     if json_file == "-":
         click.echo(result.to_json(), nl=False)
     elif json_file is not None:

@@ -90,7 +90,7 @@ def simulate(
         load_time = time.perf_counter() - start
         run = _run if session.format == "pose" else _run_session
         result = run(head_model, coil_model, session, wanted, didt, load_time, progress)
-    write_outputs(result, out, json_file)
+    write_outputs(result, out, json_file, quiet)
     if not quiet and json_file != "-":
         summary = simulate_summary if session.format == "pose" else session_summary
         click.echo(summary(result, out))

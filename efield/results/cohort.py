@@ -104,6 +104,28 @@ class CohortResult:
     provenance: dict
     reused: tuple = ()
 
+    schema = COHORT_SCHEMA
+
+    @classmethod
+    def from_json(cls, body, path):
+        """What :meth:`to_dict` made; `path` is for messages.
+
+        Raises
+        ------
+        FormatError
+            A key is missing.
+        """
+        try:
+            own = ("subject", "status", "error")
+            rows = [(row["subject"], {k: v for k, v in row.items() if k not in own}) for row in body["rows"]]
+            subjects = tuple(
+                {**one, "rows": [row for name, row in rows if name == one["subject"]]}
+                for one in body["subjects"]
+            )
+            return cls(body["study"], subjects, body["timings_s"], body["provenance"])
+        except (KeyError, TypeError) as error:
+            raise FormatError(f"{path} lacks or misnames a key of {COHORT_SCHEMA}: {error}") from error
+
     @property
     def failed(self):
         """Names of the subjects that failed."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
 from efield.results.outputs import check_output, check_output_file
+from efield.results.parts import ResultWarning
 from efield.results.plain import dumps, plain
 from efield.results.result import UNITS
 
@@ -25,6 +26,8 @@ COLUMNS = (
     ("probability_optimum_better", "P(optimum better)", ".2f"),
 )
 """Numbers of a row: key, heading, format."""
+
+_ROW_KEYS = ("method", "summary", "measured", "error", "placement", "noise", *(key for key, _, _ in COLUMNS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,29 @@ class TargetingComparison:
     warnings: tuple
     timings: dict
     provenance: dict
+
+    schema = COMPARE_SCHEMA
+
+    @classmethod
+    def from_json(cls, body, path):
+        """What :meth:`to_dict` made; `path` is for messages.
+
+        Raises
+        ------
+        FormatError
+            A key is missing.
+        """
+        try:
+            return cls(
+                rows=tuple({key: row[key] for key in _ROW_KEYS} for row in body["methods"]),
+                target=body["target"],
+                didt=body["didt"],
+                warnings=tuple(ResultWarning(**w) for w in body["warnings"]),
+                timings=body["timings_s"],
+                provenance=body["provenance"],
+            )
+        except (KeyError, TypeError) as error:
+            raise FormatError(f"{path} lacks or misnames a key of {COMPARE_SCHEMA}: {error}") from error
 
     def __getitem__(self, method):
         """The row of a method by name."""

@@ -12,6 +12,7 @@ from efield.results import store
 from efield.results.export import export
 from efield.results.parts import BestPlacement, Candidates, Check, ObjectiveValue, ResultWarning
 from efield.results.plain import dumps, plain
+from efield.results.scene import read_scene
 from efield.results.tables import read_candidates
 
 OPTIMIZE_SCHEMA = "efield.optimize/1"
@@ -154,6 +155,8 @@ class OptimizeResult(_Record):
         :func:`efield.results.provenance.provenance`.
     field : Field or None
         The forward field at the optimum, where one was computed and is still in memory.
+    scene : Scene or None
+        The coil and the target's elements, for pictures.
     """
 
     placement: Placement
@@ -169,6 +172,7 @@ class OptimizeResult(_Record):
     warnings: tuple
     timings: dict
     provenance: dict
+    scene: object = field(default=None, repr=False)
     field: object = field(default=None, repr=False)
     robustness: dict | None = None
     certificate: dict | None = None
@@ -204,6 +208,7 @@ class OptimizeResult(_Record):
             search=body["search"],
             robustness=body.get("robustness"),
             certificate=body.get("certificate"),
+            scene=read_scene(folder / store.SCENE),
         )
 
 
@@ -213,7 +218,7 @@ class SimulateResult(_Record):
 
     Parameters
     ----------
-    placement, placement_info, didt, warnings, timings, provenance, field
+    placement, placement_info, didt, warnings, timings, provenance, field, scene
         As in `OptimizeResult`.
     target : dict
         The region the metrics are about, as in `OptimizeResult`.
@@ -229,6 +234,7 @@ class SimulateResult(_Record):
     warnings: tuple
     timings: dict
     provenance: dict
+    scene: object = field(default=None, repr=False)
     field: object = field(default=None, repr=False)
 
     schema = SIMULATE_SCHEMA
@@ -239,7 +245,8 @@ class SimulateResult(_Record):
 
     @classmethod
     def _from_json(cls, body, folder):
-        return cls(**_common_from_json(body), target=body["target"])
+        scene = read_scene(folder / store.SCENE)
+        return cls(**_common_from_json(body), target=body["target"], scene=scene)
 
 
 def _pose(placement, info):

@@ -6,6 +6,7 @@ from efield.metrics import field_metrics
 from efield.model.placement import describe_placement
 from efield.results.provenance import provenance
 from efield.results.result import SimulateResult
+from efield.results.scene import Scene
 
 
 def summarise_field(field, coil, region, *, timings, clearance_mm=None, warnings=()):
@@ -44,6 +45,7 @@ def summarise_field(field, coil, region, *, timings, clearance_mm=None, warnings
         timings=timings,
         provenance=provenance(head, coil, element_order=1, residual=field.residual),
         field=field,
+        scene=Scene.of(coil, region.elements),
     )
 
 

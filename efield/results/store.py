@@ -17,13 +17,15 @@ from efield.io.fields import write_field
 from efield.io.gmsh_views import write_coil_geo, write_view_options
 from efield.io.navigation.records import PoseRecord
 from efield.results.outputs import check_output
+from efield.results.scene import write_scene
 from efield.results.tables import write_best, write_candidate_table, write_candidates
 from efield.tissues import TISSUE_TAGS
 
 RESULT = "result.json"
 CANDIDATES = "candidates.npz"
+SCENE = "scene.npz"
 FIELD_FILES = ("field.vtu", "field.msh", "field.msh.opt", "coil.geo")
-FILES = (CANDIDATES, "candidates.csv", "best.csv", *FIELD_FILES, "scalp.png", RESULT)
+FILES = (CANDIDATES, "candidates.csv", "best.csv", *FIELD_FILES, "scalp.png", SCENE, RESULT)
 """Every file a result folder can hold, in the order they are put in place."""
 
 
@@ -32,8 +34,9 @@ def save(result, directory):
 
     ``result.json``; for an optimization ``candidates.npz`` (every placement of the grid),
     ``candidates.csv`` (best angle per position), ``best.csv``, ``scalp.png``; where the result
-    holds its field, ``field.vtu`` (ParaView), ``field.msh`` (Gmsh, SimNIBS), and ``coil.geo`` with
-    ``field.msh.opt``, by which Gmsh shows it on the cortex with the coil.
+    holds them, ``scene.npz`` (the coil and the target's elements, for reports), and of its field
+    ``field.vtu`` (ParaView), ``field.msh`` (Gmsh, SimNIBS), and ``coil.geo`` with ``field.msh.opt``, by
+    which Gmsh shows it on the cortex with the coil.
 
     Returns
     -------
@@ -72,6 +75,8 @@ def _write_all(result, text, folder):
         write_candidate_table(result.candidates, folder / "candidates.csv")
         write_best(result, folder / "best.csv")
         save_scalp_picture(result, folder / "scalp.png")
+    if result.scene is not None:
+        write_scene(result.scene, folder / SCENE)
     if result.field is not None:
         _write_field(result, folder)
 

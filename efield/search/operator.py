@@ -54,6 +54,8 @@ class TargetOperator:
     field : JointField
         Coefficients of the modes from the coil's pose.
     goal : ModeObjective
+    models : tuple of HarmonicField
+        What the parts of `field` are the splines of, one each.
     n_snapshots, n_unseen : int
         Forward solutions that made the modes, and others that the error comes from.
     worst : float
@@ -62,6 +64,7 @@ class TargetOperator:
 
     field: JointField
     goal: ModeObjective
+    models: tuple
     n_snapshots: int
     n_unseen: int
     worst: float
@@ -165,7 +168,7 @@ def build_operator(run, found):
         *(choose_modes(m.measure, e[:count], m.volumes) for m, e in zip(measured, fields, strict=True)),
         strict=True,
     )
-    field = _joint_field(run, found, measured, modes)
+    field, models = _joint_field(run, found, measured, modes)
     goals = [
         ModeObjective(m.measure, own, m.measure.is_smooth(e[0], m.volumes))
         for m, own, e in zip(measured, modes, fields, strict=True)
@@ -181,7 +184,7 @@ def build_operator(run, found):
         )
     ]
     goal = _joint_goal(run, goals, sizes, worst)
-    return TargetOperator(field, goal, count, UNSEEN, float(max(worst)))
+    return TargetOperator(field, goal, models, count, UNSEEN, float(max(worst)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,22 +204,23 @@ def _measured(run):
 
 
 def _joint_field(run, found, measured, modes):
-    """The mean field's exterior field, followed by those of all other modes."""
+    """The mean field's exterior field, followed by those of all other modes, and their models."""
     new = [own.weights[m.known :] for m, own in zip(measured, modes, strict=True)]
     if not sum(map(len, new)):
-        return found.field
+        return found.field, (found.model,)
     weights = np.zeros((sum(map(len, new)), sum(w.shape[1] for w in new), 3))
     row = column = 0
     for block in new:
         weights[row : row + len(block), column : column + block.shape[1]] = block
         row, column = row + len(block), column + block.shape[1]
     elements = np.concatenate([m.elements for m in measured])
-    parts = [found.field]
+    parts = [(found.model, found.field)]
     for start in range(0, len(weights), AT_ONCE):
         currents = adjoint_currents(run.prepared, elements, weights[start : start + AT_ONCE], rtol=RTOL)
-        parts.append(found.exterior.of(currents)[1])
+        parts.append(found.exterior.of(currents))
         run.clock.report("modes", 0.4 + 0.4 * min(1.0, (start + AT_ONCE) / len(weights)))
-    return JointField(tuple(parts))
+    models, fields = zip(*parts, strict=True)
+    return JointField(fields), models
 
 
 def _joint_goal(run, goals, sizes, worst):

@@ -11,6 +11,7 @@ from efield.search.candidates import Search
 from efield.search.certificate import EPSILON, certify_run, require_certifiable
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
+from efield.search.deform import best_setting
 from efield.search.noise import PoseNoise
 from efield.search.objectives import make_objective
 from efield.search.report import make_result
@@ -39,6 +40,7 @@ def optimize_coil(
     out_dir=None,
     progress=None,
     certify=False,
+    deform=None,
 ):
     """Find the coil placement that maximises the field in a target.
 
@@ -82,6 +84,9 @@ def optimize_coil(
     certify : bool or float
         Bound what any placement of the region can reach, to within a share of the reported
         value (True: 1 %). Takes minutes; see docs/certificate.md.
+    deform : int, optional
+        For a coil with movable parts: try so many settings of each, their ranges' ends among
+        them, refine the best, and place the coil at that. Without it the parts stay as they are.
 
     Returns
     -------
@@ -116,6 +121,10 @@ def optimize_coil(
         element_order=element_order,
         avoided=lambda model, region: resolve_avoid(avoid, model, region),
     )
+    settings = None
+    if deform is not None:
+        coil, settings = best_setting(run, deform)
+        run = run.with_(coil=coil)
     found = run.explore()
     if epsilon is not None:
         require_certifiable(run, found)
@@ -139,6 +148,8 @@ def optimize_coil(
         with clock.stage("certificate"):
             certificate = certify_run(run, found, pose, epsilon)
     result = make_result(run, found, best, n_best, field, check, spread, certificate)
+    if settings is not None:
+        result = replace(result, search={**result.search, "deformations": settings})
     if out_dir is not None:
         result.save(out_dir)
     return result

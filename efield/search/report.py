@@ -9,6 +9,7 @@ from efield.model.coverage import coverage_gap
 from efield.results.parts import Candidates, ObjectiveValue, ResultWarning
 from efield.results.provenance import provenance
 from efield.results.result import OptimizeResult
+from efield.results.scene import Scene
 from efield.search.constraints import clearance_mm, tilt_deg
 from efield.search.evaluate import TRUSTED
 from efield.search.run import EXTERIOR_TRUSTED
@@ -52,7 +53,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
     return OptimizeResult(
         placement=top.placement,
         placement_info=top.info,
-        objective=ObjectiveValue(_name(run), top.value, run.goal.unit),
+        objective=ObjectiveValue(run.objective_name, top.value, run.goal.unit),
         didt=run.didt,
         target=run.region.summary(),
         metrics=metrics,
@@ -93,11 +94,12 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
             target=run.region.name,
             search=asdict(run.search),
             constraints=asdict(run.constraints),
-            objective=_name(run),
+            objective=run.objective_name,
             adjoint_residual=run.currents.residual.max(),
             forward_residual=field.residual,
         ),
         field=field,
+        scene=Scene.of(run.coil, run.region.elements),
     )
 
 
@@ -106,12 +108,6 @@ def _tilt(run, best):
     if best.info["scalp_mm"] is None:
         return None
     return tilt_deg(run.head.scalp, best.placement.matsimnibs, np.array(best.info["scalp_mm"]))
-
-
-def _name(run):
-    """Name of what is maximised."""
-    off = [f" - {a.weight:g} x {a.name} in {a.region.name}" for a in run.avoided if a.weight > 0]
-    return "".join([run.goal.name, *off])
 
 
 def _off_target_facts(run, best):

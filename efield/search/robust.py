@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from efield.adjoint.modes import JointField
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.errors import SearchError
 from efield.frames import yaw_to_midline
@@ -25,6 +26,9 @@ REACH = np.array([15.0, 15.0, 10.0, *np.radians([15.0, 15.0, 60.0])])
 
 NAMES = ("x_mm", "y_mm", "distance_mm", "pitch_deg", "roll_deg", "yaw_deg")
 """Directions of the tolerance map, in the coil's frame; a positive distance is away from the head."""
+
+UNITS = np.where(np.arange(6) < 3, 1.0, 180.0 / np.pi)
+"""From the units of `REACH` to those of the names."""
 
 SIGNS = np.array([1.0, 1.0, -1.0, 1.0, 1.0, 1.0])
 """Of the coil's axes in those names: its z points into the head."""
@@ -127,7 +131,7 @@ class Robustness:
     ----------
     noise : PoseNoise
     functional : str
-        What is valued: a function of the mean field in the target.
+        What is valued: the objective.
     optimized : bool
         Whether the placement was chosen for this noise.
     n_samples : int
@@ -142,6 +146,8 @@ class Robustness:
         For each of `NAMES` how far one may be off, (backwards, forwards), in its unit; None
         where the loss stays smaller within `tolerance_reach`.
     tolerance_reach : dict
+    curves : dict
+        For each of `NAMES` the value along it: ``offsets`` in its unit, ``values``.
     """
 
     noise: PoseNoise
@@ -156,6 +162,7 @@ class Robustness:
     tolerance_loss: float
     tolerance: dict
     tolerance_reach: dict
+    curves: dict
 
     def as_dict(self):
         """Plain values for a result."""
@@ -192,7 +199,8 @@ def robustness(value, pose, noise, *, functional, optimized=False):
     if at == 0:
         raise SearchError("the tolerance of a placement with the value 0 is not defined")
     values = value(pose @ moves)
-    names = dict(zip(NAMES, REACH * np.where(np.arange(6) < 3, 1.0, 180.0 / np.pi), strict=True))
+    names = dict(zip(NAMES, REACH * UNITS, strict=True))
+    tolerance, curves = tolerance_map(value, pose, at, at - LOSS * abs(at))
     return Robustness(
         noise=noise,
         functional=functional,
@@ -204,24 +212,28 @@ def robustness(value, pose, noise, *, functional, optimized=False):
         measured=float(noise.measured(values)),
         expected_loss=float((at - values.mean()) / abs(at)),
         tolerance_loss=LOSS,
-        tolerance=tolerance_map(value, pose, at - LOSS * abs(at)),
+        tolerance=tolerance,
         tolerance_reach={name: float(reach) for name, reach in names.items()},
+        curves=curves,
     )
 
 
-def tolerance_map(value, pose, threshold):
+def tolerance_map(value, pose, at, threshold):
     """How far a coil may be moved along and about each of its axes before its value falls short.
 
     Returns
     -------
-    dict
+    tolerance : dict
         ``{name: (backwards, forwards)}`` for `NAMES`, in mm or degrees: the distance to the
         first place where the value is below `threshold`; None where there is none in reach.
+    curves : dict
+        ``{name: {"offsets": [...], "values": [...]}}``: the value on the way, `at` in the middle.
     """
     directions = np.concatenate([-np.diag(SIGNS * REACH), np.diag(SIGNS * REACH)])
     rungs = np.arange(1, LADDER + 1) / LADDER
     values = value(pose @ motions((rungs[:, None, None] * directions).reshape(-1, 6)))
-    short = values.reshape(LADDER, 12) < threshold
+    values = values.reshape(LADDER, 12)
+    short = values < threshold
     crosses = short.any(axis=0)
     outer = rungs[short.argmax(axis=0)]
     inner = outer - 1.0 / LADDER
@@ -229,10 +241,18 @@ def tolerance_map(value, pose, threshold):
         middle = 0.5 * (inner + outer)
         below = value(pose @ motions(middle[:, None] * directions)) < threshold
         inner, outer = np.where(below, inner, middle), np.where(below, middle, outer)
-    unit = np.where(np.arange(6) < 3, 1.0, 180.0 / np.pi)
-    far = np.tile(REACH * unit, 2) * 0.5 * (inner + outer)
+    far = np.tile(REACH * UNITS, 2) * 0.5 * (inner + outer)
     both = [float(x) if found else None for x, found in zip(far, crosses, strict=True)]
-    return {name: (both[i], both[6 + i]) for i, name in enumerate(NAMES)}
+    tolerance = {name: (both[i], both[6 + i]) for i, name in enumerate(NAMES)}
+    shares = np.concatenate([-rungs[::-1], [0.0], rungs])
+    curves = {
+        name: {
+            "offsets": (shares * REACH[i] * UNITS[i]).tolist(),
+            "values": [*values[::-1, i].tolist(), at, *values[:, 6 + i].tolist()],
+        }
+        for i, name in enumerate(NAMES)
+    }
+    return tolerance, curves
 
 
 def values_of(field, coil, objective, didt):
@@ -240,12 +260,12 @@ def values_of(field, coil, objective, didt):
     return lambda poses: objective.of_functionals(field.functionals(coil, poses, didt))
 
 
-def field_around(model, coil, poses, noise, *, height_mm):
-    """A spline field that holds a coil at poses, moved by the noise or as far as the map looks.
+def field_around(models, coil, poses, noise, *, height_mm):
+    """Spline fields that hold a coil at poses, moved by the noise or as far as the map looks.
 
     Parameters
     ----------
-    model : HarmonicField
+    models : tuple of HarmonicField
     coil : Coil
     poses : (n, 4, 4) array
     noise : PoseNoise
@@ -257,14 +277,17 @@ def field_around(model, coil, poses, noise, *, height_mm):
     moved = poses[:, None] @ np.concatenate([np.eye(4)[None], motions(rays), noise.motions()])
     moved = moved.reshape(-1, 4, 4)
     spacing = SPACING_MM[closeness(height_mm)]
-    return SplineField.over(model, extent, moved[:, :3, 3], moved[:, :3, 2], spacing_mm=spacing)
+    centres, axes = moved[:, :3, 3], moved[:, :3, 2]
+    return JointField(
+        tuple(SplineField.over(model, extent, centres, axes, spacing_mm=spacing) for model in models)
+    )
 
 
 def robust_placements(run, found, noise, count):
     """The best distinct placements under a noise, polished with its measure.
 
-    Searched by the functionals of the mean field, whatever the objective: with exact gradients
-    for the mean and CVaR, without derivatives for a percentile.
+    The objective itself is searched, whatever it is, on the functionals of the grid search: with
+    exact gradients where objective and measure have them.
 
     Parameters
     ----------
@@ -280,8 +303,8 @@ def robust_placements(run, found, noise, count):
     """
     picks = distinct_maxima(found, CANDIDATES)
     poses = np.stack([run.placed(found, i, j) for i, j in picks])
-    field = field_around(found.model, run.coil, run.leaning(poses), noise, height_mm=run.dipole_height_mm)
-    field, goal = noisy(field, run.goal, noise)
+    field = field_around(found.models, run.coil, run.leaning(poses), noise, height_mm=run.dipole_height_mm)
+    field, goal = noisy(field, found.goal, noise)
     values = goal.of_functionals(field.functionals(run.coil, poses, run.didt))
     order = np.argsort(-values, kind="stable")[:count]
     chosen = [(poses[k], float(values[k])) for k in order]
@@ -303,7 +326,7 @@ def robust_placements(run, found, noise, count):
 
 
 def robustness_of(run, found, pose, noise, *, optimized):
-    """:class:`Robustness` of a placement of a run, by the functionals of the mean field."""
-    field = field_around(found.model, run.coil, pose[None], noise, height_mm=run.dipole_height_mm)
-    value = values_of(field, run.coil, run.goal, run.didt)
-    return robustness(value, pose, noise, functional=run.goal.functional, optimized=optimized)
+    """:class:`Robustness` of a placement of a run, by the functionals of its grid search."""
+    field = field_around(found.models, run.coil, pose[None], noise, height_mm=run.dipole_height_mm)
+    value = values_of(field, run.coil, found.goal, run.didt)
+    return robustness(value, pose, noise, functional=run.objective_name, optimized=optimized)

@@ -1,5 +1,6 @@
 """The stages of one optimization: grid, exact search, polish, forward judgement."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -90,6 +91,11 @@ class Found:
     off_target: np.ndarray | None = None
 
     @property
+    def models(self):
+        """Exterior models of everything that `goal` takes, one after the other."""
+        return (self.model,) if self.operator is None else self.operator.models
+
+    @property
     def on_edge(self):
         """Whether the best placement lies on the edge of the search region."""
         return self.grid.near_edge(self.grid.points_mm[self.values.max(axis=1).argmax()])
@@ -157,6 +163,20 @@ class Run:
         self.volumes = region.volumes_mm3 * 1e-9
         with clock.stage("adjoint"):
             self.currents = adjoint_currents(prepared, region.elements, goal.weights(self.volumes))
+
+    def with_(self, **changes):
+        """The run with another coil, search, constraints or didt; the adjoint currents are shared."""
+        new = copy(self)
+        for name, value in changes.items():
+            setattr(new, name, value)
+        new.__dict__.pop("dipole_height_mm", None)
+        return new
+
+    @property
+    def objective_name(self):
+        """Name of what is maximised."""
+        off = [f" - {a.weight:g} x {a.name} in {a.region.name}" for a in self.avoided if a.weight > 0]
+        return "".join([self.goal.name, *off])
 
     def explore(self):
         """Search the grid, once more with a larger radius where the optimum lies on its edge."""

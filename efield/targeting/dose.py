@@ -152,7 +152,7 @@ def dose_for(wanted, field, didt, stimulator, calibration="measured"):
     CoilError
         Unknown stimulator or calibration, or a field that is not positive.
     """
-    stimulator = _known(stimulator)
+    stimulator = known_stimulator(stimulator)
     for name, value in (("wanted", wanted), ("field", field), ("didt", didt)):
         if not np.isfinite(value) or value <= 0:
             raise CoilError(f"{name} must be positive, not {value!r}")
@@ -161,8 +161,14 @@ def dose_for(wanted, field, didt, stimulator, calibration="measured"):
     return Dose(needed, wanted, percent, calibration, bool(percent <= 100), stimulator.name)
 
 
-def _known(stimulator):
-    """A Stimulator from itself or its name."""
+def known_stimulator(stimulator):
+    """A Stimulator from itself or its name in :data:`STIMULATORS`.
+
+    Raises
+    ------
+    CoilError
+        No stimulator has that name.
+    """
     if isinstance(stimulator, Stimulator):
         return stimulator
     if stimulator not in STIMULATORS:
@@ -234,7 +240,7 @@ def motor_dose(
     EfieldError
         As of :func:`dose_for` and :func:`efield.simulate`.
     """
-    stimulator = _known(stimulator)
+    stimulator = known_stimulator(stimulator)
     didt = stimulator.didt(threshold_percent, calibration)
     if didt == 0:
         raise PlacementError("threshold_percent must not be 0")

@@ -1,0 +1,86 @@
+"use strict";
+(function () {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const plots = {};
+
+  // Ink and grid of every chart, for the page's light or dark.
+  function colours(layout, isDark) {
+    const ink = isDark ? "#e8eaed" : "#1b1e23", grid = isDark ? "#383e46" : "#d8dce2";
+    const update = { "font.color": ink };
+    for (const key of Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name)))
+      Object.assign(update, { [key + ".gridcolor"]: grid, [key + ".zerolinecolor"]: grid, [key + ".linecolor"]: grid });
+    update["hoverlabel.bgcolor"] = isDark ? "#1e2227" : "#ffffff";
+    update["hoverlabel.font.color"] = ink;
+    return update;
+  }
+
+  function apply(layout, update) {
+    for (const [path, value] of Object.entries(update)) {
+      const keys = path.split("."), last = keys.pop();
+      keys.reduce((at, key) => (at[key] = at[key] || {}), layout)[last] = value;
+    }
+  }
+
+  async function draw(block) {
+    const name = block.dataset.figure, figure = JSON.parse(block.textContent);
+    for (const key of ["xaxis", "yaxis"]) if (name !== "head") figure.layout[key] = figure.layout[key] || {};
+    apply(figure.layout, colours(figure.layout, dark.matches));
+    plots[name] = document.getElementById(name);
+    const room = plots[name].clientWidth / plots[name].clientHeight;
+    if (name === "head" && room < 1) // a narrow window: step back until the coil fits
+      for (const axis of "xyz") figure.layout.scene.camera.eye[axis] /= Math.max(room, 0.5);
+    await Plotly.newPlot(plots[name], figure.data, figure.layout, figure.config);
+  }
+
+  async function recolour(isDark) {
+    for (const plot of Object.values(plots)) await Plotly.relayout(plot, colours(plot.layout, isDark));
+  }
+
+  const EYES = { left: [-1.6, 0, 0.2], right: [1.6, 0, 0.2], front: [0, 1.6, 0.2], top: [0, -0.01, 1.7] };
+
+  function look(name, home) {
+    const [x, y, z] = EYES[name] || [home.x, home.y, home.z];
+    Plotly.relayout(plots.head, { "scene.camera.eye": { x, y, z }, "scene.camera.center": { x: 0, y: 0, z: 0 } });
+  }
+
+  async function copy(button) {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+    } catch (error) { // a browser that keeps the clipboard from local files: select the text instead
+      window.getSelection().selectAllChildren(source);
+      button.textContent = "Selected: Ctrl-C";
+      return;
+    }
+    button.textContent = "Copied";
+    window.setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  }
+
+  async function picture() {
+    const figure = { data: plots.head.data, layout: structuredClone(plots.head.layout) };
+    apply(figure.layout, colours(figure.layout, false));
+    const size = { format: "png", width: 1000, height: 640 };
+    document.getElementById("head-print").src = await Plotly.toImage(figure, size);
+  }
+
+  async function start() {
+    for (const block of document.querySelectorAll("script[data-figure]")) await draw(block);
+    if (plots.head) {
+      const home = Object.assign({}, plots.head.layout.scene.camera.eye);
+      for (const box of document.querySelectorAll("input[data-traces]"))
+        box.addEventListener("change", () => Plotly.restyle(plots.head, { visible: box.checked }, box.dataset.traces.split(",").map(Number)));
+      for (const button of document.querySelectorAll("button[data-view]"))
+        button.addEventListener("click", () => look(button.dataset.view, home));
+    }
+    for (const button of document.querySelectorAll("button[data-copy]"))
+      button.addEventListener("click", () => copy(button));
+    dark.addEventListener("change", () => recolour(dark.matches));
+    window.addEventListener("beforeprint", () => recolour(false));
+    window.addEventListener("afterprint", () => recolour(dark.matches));
+    document.documentElement.dataset.drawn = "yes";
+    if (plots.head) // what is printed is a picture: canvases come out empty in some browsers
+      window.setTimeout(picture, 1000);
+  }
+
+  start();
+})();

@@ -1,0 +1,356 @@
+"""The report and the figures: complete, self-contained, harmless whatever the names are."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from results_fake import (
+    fake_cohort,
+    fake_comparison,
+    fake_optimize_result,
+    fake_provenance,
+    fake_scene,
+    fake_simulate_result,
+)
+from test_metrics import block_head
+
+from efield.cli import main
+from efield.errors import FormatError, MissingExtraError
+from efield.forward import StoredField
+from efield.model.coils import load_coil
+from efield.report import charts, save_figures, surfaces, view, write_report
+from efield.report.solid import head_figure
+from efield.results.opened import open_result
+from efield.results.result import OptimizeResult
+from efield.results.scene import Scene
+from efield.search.noise import PoseNoise
+from efield.search.robust import robustness
+
+HOSTILE = "<img src=x onerror=alert(1)></script><b>&amp;{{7*7}}\u2028\"'"
+
+
+def fake_field(seed=0):
+    """Noise on a block of grey matter whose values the hand can check."""
+    head = block_head(n=4)
+    e_field = np.random.default_rng(seed).normal(size=(len(head.tets), 3))
+    return StoredField(head, e_field, None, 1e6, "coil")
+
+
+def fake_tolerance():
+    def value(poses):
+        return 1.0 - 0.001 * ((poses[:, :3, 3] - pose[:3, 3]) ** 2).sum(axis=1)
+
+    pose = fake_optimize_result().placement.matsimnibs
+    noise = PoseNoise.neuronavigation()
+    return json.loads(json.dumps(robustness(value, pose, noise, functional="magnitude_of_mean").as_dict()))
+
+
+def whole_result(**changes):
+    """A result that lacks nothing."""
+    parts = {"field": fake_field(), "scene": fake_scene(), "robustness": fake_tolerance()}
+    return fake_optimize_result(**{**parts, **changes})
+
+
+class Page(HTMLParser):
+    """Elements, attributes, texts and scripts of a page."""
+
+    def __init__(self, path):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.open, self.text, self.scripts = [], [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "input", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.scripts.append((self.elements[-1][1], data))
+        else:
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return re.sub(r"\s+", " ", " ".join(self.text))
+
+    def figure(self, name):
+        (text,) = (data for attrs, data in self.scripts if attrs.get("data-figure") == name)
+        return json.loads(text)
+
+    @property
+    def figures(self):
+        return {attrs["data-figure"] for attrs, _ in self.scripts if "data-figure" in attrs}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    return Page(write_report(whole_result(), path))
+
+
+def test_every_part_is_there(page):
+    assert page.open == []
+    assert page.figures == {"head", "yaw", "tolerance", "distribution"}
+    for words in (
+        "Where the coil lies",
+        "From landmarks and with a tape",
+        "Distribution of |E|",
+        "Angle",
+        "How far off the coil may be",
+        "Best placements",
+        "Checks",
+        "Text for a methods section",
+        "Provenance",
+        "edge_of_search",
+        "0123456789abcdef",
+        "differ by 2.0e-08",
+    ):
+        assert words in page.words, words
+    matrix = next(text for text in page.text if text.count("\n") == 3 and "1.000000" in text)
+    pose = [[float(x) for x in line.split()] for line in matrix.splitlines()]
+    np.testing.assert_allclose(pose, whole_result().placement.matsimnibs, atol=1e-6)
+
+
+def test_nothing_comes_from_outside(page):
+    policy = next(a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'") and "http" not in policy and "unsafe-eval" not in policy
+    assert "'unsafe-inline'" not in policy.split("script-src")[1].split(";")[0]
+    for tag, attrs in page.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form"), tag
+        for name in ("src", "href", "srcset", "action", "data"):
+            assert name not in attrs, (tag, attrs)
+        assert not any(name.startswith("on") for name in attrs), (tag, attrs)
+    style = " ".join(page.text)
+    assert "url(" not in style and "@import" not in style
+
+
+def test_colours_are_safe_without_colour_vision(page):
+    maps = [trace.get("colorscale") for trace in page.figure("head")["data"] if "intensity" in trace]
+    from plotly.express.colors import sequential
+
+    known = {tuple(sequential.Viridis), tuple(sequential.Cividis)}
+    assert {tuple(colour for _, colour in one) for one in maps} == known
+
+
+def test_hostile_names_stay_text(tmp_path):
+    source = fake_provenance() | {"head": HOSTILE, "coil": HOSTILE, "target": HOSTILE}
+    source["run"] = {"finished_utc": HOSTILE, "platform": HOSTILE, "packages": {HOSTILE: HOSTILE}}
+    target = fake_optimize_result().target | {"name": HOSTILE}
+    folder = tmp_path / "result"
+    whole_result(provenance=source, target=target).save(folder)
+    rows = tuple(row | {"method": HOSTILE, "summary": HOSTILE} for row in fake_comparison().rows)
+    fake_comparison(rows=rows, provenance=source, target=target).save(folder)
+    page = Page(write_report(folder, tmp_path / "report.html"))
+    assert page.open == []
+    assert [attrs["id"] for tag, attrs in page.elements if tag == "img"] == ["head-print"]
+    assert not any(tag == "b" for tag, _ in page.elements)
+    assert "49" not in page.words.split("Provenance")[1].split("mesh")[0]
+    assert HOSTILE.replace("\u2028", " ") in page.words.replace("\u2028", " ")
+    labels = page.figure("compare")["data"][0]["y"]
+    assert all("<" not in name for name in labels) and "&lt;img" in labels[0]
+    scripts = [attrs for tag, attrs in page.elements if tag == "script"]
+    assert len(scripts) == 2 + len(page.figures)
+
+
+def test_a_folder_whose_large_files_are_gone(tmp_path):
+    whole_result().save(tmp_path)
+    for name in ("field.msh", "field.vtu", "scene.npz"):
+        (tmp_path / name).unlink()
+    page = Page(write_report(tmp_path / "result.json", tmp_path / "report.html"))
+    assert "field.msh) is not in the result folder" in page.words
+    assert "scene.npz) are not in the result folder" in page.words
+    assert "Not available: the head is not at hand" in page.words
+    assert page.figures == {"head", "yaw", "tolerance"}
+
+
+def test_report_of_a_folder_equals_that_of_the_result_in_memory(tmp_path):
+    result = whole_result(scene=fake_scene((3, 4, 5, 6)))
+    result.save(tmp_path)
+    from efield.results.opened import with_field
+
+    again = with_field(OptimizeResult.load(tmp_path), tmp_path)
+    assert again.field.head.name == result.provenance["head"]
+    assert again.field.head.space == "mni"
+    mine, theirs = (charts.distribution(one) for one in (result, again))
+    for name, (magnitude, volumes) in mine.items():
+        np.testing.assert_allclose(theirs[name][0], magnitude, rtol=1e-6)
+        np.testing.assert_allclose(theirs[name][1], volumes, rtol=1e-6)
+
+
+@pytest.mark.parametrize("result", [fake_simulate_result(field=fake_field()), fake_comparison()])
+def test_results_without_a_search(result, tmp_path):
+    page = Page(write_report(result, tmp_path / "report.html"))
+    assert page.open == []
+    assert page.figures <= {"head", "distribution", "compare"} and page.figures
+
+
+def test_a_discretization_error_is_shown(tmp_path):
+    result = whole_result()
+    object.__setattr__(result, "discretization", {"relative_error": 0.0123, "method": "recovered"})
+    page = Page(write_report(result, tmp_path / "report.html"))
+    assert "relative_error 0.0123, method recovered" in page.words
+
+
+def test_a_cohort_has_no_report(tmp_path):
+    fake_cohort().save(tmp_path)
+    with pytest.raises(FormatError, match="no report"):
+        write_report(tmp_path, tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("package", ["plotly", "jinja2"])
+def test_without_the_extra(monkeypatch, tmp_path, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=r"efield\[report\]"):
+        write_report(whole_result(), tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_view_without_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvista", None)
+    with pytest.raises(MissingExtraError, match=r"efield\[view\]"):
+        view(fake_field())
+
+
+# --- surfaces
+
+
+def sphere(n=60):
+    """Points of a sphere of 80 mm and their triangles, with the height as value."""
+    theta, phi = np.meshgrid(np.linspace(0, np.pi, n), np.linspace(0, 2 * np.pi, 2 * n), indexing="ij")
+    points = 80 * np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], axis=-1)
+    index = np.arange(n * 2 * n).reshape(n, 2 * n)
+    a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
+    triangles = np.concatenate(
+        [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
+    )
+    flat = points.reshape(-1, 3)
+    return surfaces.Shell(flat, triangles, flat[:, 2].copy())
+
+
+def test_coarser_surfaces_keep_shape_and_values():
+    shell = sphere()
+    small = surfaces.coarser(shell, 1500)
+    assert 800 < len(small.triangles) <= 1500
+    assert small.triangles.max() == len(small.vertices_mm) - 1
+    radius = np.linalg.norm(small.vertices_mm, axis=1)
+    assert radius.min() > 74 and radius.max() < 80.1
+    np.testing.assert_allclose(small.values, small.vertices_mm[:, 2], atol=1e-9)
+    assert surfaces.coarser(small, 1500) is small
+
+
+def test_cortex_takes_the_values_of_the_elements_at_its_surface():
+    head = block_head(n=3)
+    shell = surfaces.cortex(head, np.full(len(head.tets), 2.5))
+    np.testing.assert_allclose(shell.values, 2.5)
+    grey = head.nodes_mm[np.unique(head.tets[head.tags == 2])]
+    np.testing.assert_allclose(shell.vertices_mm.min(axis=0), grey.min(axis=0))
+
+
+def test_the_current_is_drawn_along_the_coils_own():
+    """`efield coil info`: positive didt runs along -y under the centre of the built-in figure-8."""
+    result = whole_result(scene=Scene.of(load_coil("figure8-70mm"), [0, 1, 2]))
+    figure, layers = head_figure(result)
+    traces = {name: [figure.data[k] for k in indices] for name, indices, _ in layers}
+    arrows = traces["coil"][-1]
+    assert "current" in arrows.hovertemplate
+    points = np.stack([arrows.x, arrows.y, arrows.z], axis=1).reshape(-1, 5, 8, 3).astype(float)
+    pose = np.asarray(result.placement.matsimnibs)
+    ways = (points[:, -1].mean(axis=1) - points[:, 0].mean(axis=1)) @ pose[:3, :3]
+    starts = (points[:, 0].mean(axis=1) - pose[:3, 3]) @ pose[:3, :3]
+    centre = np.abs(starts[:, :2]).max(axis=1) < 1
+    assert centre.any()
+    np.testing.assert_allclose(ways[centre] / 12.0, [[0, -1, 0]] * centre.sum(), atol=1e-2)
+    handle = traces["coil"][0]
+    ends = np.stack([handle.x, handle.y, handle.z], axis=1).reshape(5, 8, 3).mean(axis=1)
+    np.testing.assert_allclose((ends[-1] - ends[0]) / 105, result.placement.ydir, atol=1e-5)
+
+
+# --- figures
+
+
+@pytest.mark.parametrize("form", ["pdf", "svg"])
+def test_figures_of_every_kind(tmp_path, form):
+    kinds = {
+        "optimize": (whole_result(), ["scalp", "slices", "yaw", "tolerance"]),
+        "simulate": (fake_simulate_result(field=fake_field()), ["slices"]),
+        "compare": (fake_comparison(), ["comparison"]),
+        "cohort": (fake_cohort(), ["cohort"]),
+    }
+    for kind, (result, names) in kinds.items():
+        result.save(tmp_path / kind)
+        paths = save_figures(tmp_path / kind, tmp_path / kind / "figures", format=form)
+        assert [path.name for path in paths] == [f"{name}.{form}" for name in names]
+        start = {"pdf": b"%PDF", "svg": b"<?xml"}[form]
+        assert all(path.read_bytes().startswith(start) for path in paths)
+
+
+def test_slices_show_the_field_of_the_tetrahedra_they_cut(tmp_path):
+    from efield.report.figures import slices_figure
+
+    field = fake_field()
+    centre = [5.1, 4.9, 5.3]
+    target = fake_optimize_result().target | {"center_mm": centre}
+    figure = slices_figure(whole_result(field=field, target=target))
+    image = figure.axes[2].images[0]  # axial
+    left, right, low, _ = image.get_extent()
+    shown = np.ma.filled(image.get_array().astype(float), np.nan)
+    step = (right - left) / (shown.shape[1] - 1)
+    rows, columns = np.nonzero(np.isfinite(shown))
+    assert len(rows) > 50
+    corners = field.head.nodes_mm[field.head.tets]
+    for k in range(0, len(rows), len(rows) // 20):
+        point = np.array([left + columns[k] * step, low + rows[k] * step, centre[2]])
+        shares = np.linalg.solve(
+            np.moveaxis(corners[:, 1:] - corners[:, :1], 1, 2), (point - corners[:, 0])[:, :, None]
+        )[:, :, 0]
+        holds = (shares > -1e-9).all(axis=1) & (shares.sum(axis=1) < 1 + 1e-9)
+        assert shown[rows[k], columns[k]] in field.magnitude[holds]
+
+
+def test_comparison_and_cohort_come_back_as_they_were(tmp_path):
+    for name, result in (("a", fake_comparison()), ("b", fake_cohort())):
+        result.save(tmp_path / name)
+        assert open_result(tmp_path / name).to_json() == result.to_json()
+
+
+# --- the commands
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(word) for word in words], prog_name="efield")
+
+
+def test_commands(tmp_path):
+    whole_result().save(tmp_path / "r")
+    done = run("report", tmp_path / "r")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "r" / "report.html").stat().st_size < 15e6
+    done = run("figures", tmp_path / "r", "--out", tmp_path / "f", "--format", "svg", "-q")
+    assert (done.exit_code, done.output) == (0, "")
+    assert {p.name for p in (tmp_path / "f").iterdir()} == {
+        f"{name}.svg" for name in ("scalp", "slices", "yaw", "tolerance")
+    }
+
+
+@pytest.mark.parametrize("command", ["report", "figures"])
+def test_commands_refuse_what_is_no_result(tmp_path, command):
+    done = run(command, tmp_path)
+    assert done.exit_code == 2 and "holds none of result.json" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_report_needs_no_extra():
+    code = "import sys, efield.report; print(sorted({'plotly', 'jinja2', 'pyvista'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,154 @@
+"""The report in a browser: it draws, complains of nothing and asks the network for nothing.
+
+Skipped where no Chromium with its driver is installed (Debian: chromium chromium-driver).
+"""
+
+import base64
+import io
+import json
+import shutil
+import time
+
+import matplotlib.image
+import numpy as np
+import pytest
+from results_fake import fake_comparison, fake_provenance
+from test_report import HOSTILE, whole_result
+
+from efield.report import write_report
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE_S = 120
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    *("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--window-size=1200,900"),
+)
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None or shutil.which("chromedriver") is None:
+        pytest.skip("no Chromium with chromedriver is installed (Debian: chromium chromium-driver)")
+    options = selenium.ChromeOptions()
+    options.binary_location = browser
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = selenium.ChromeService(shutil.which("chromedriver"))
+    with selenium.Chrome(options=options, service=service) as started:
+        started.set_script_timeout(PATIENCE_S)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report of hostile names, with everything in it."""
+    folder = tmp_path_factory.mktemp("result")
+    source = fake_provenance() | {"head": HOSTILE, "coil": HOSTILE}
+    target = whole_result().target | {"name": HOSTILE}
+    whole_result(provenance=source, target=target).save(folder)
+    rows = tuple(row | {"method": f"{k}{HOSTILE}"} for k, row in enumerate(fake_comparison().rows))
+    fake_comparison(rows=rows).save(folder)
+    return write_report(folder, folder / "report.html")
+
+
+def opened(driver, path, scheme):
+    """Open a report in light or dark; returns the requests that it made."""
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    for log in ("browser", "performance"):
+        driver.get_log(log)
+    driver.get(path.as_uri())
+    end = time.monotonic() + PATIENCE_S
+    while driver.execute_script("return document.documentElement.dataset.drawn") != "yes":
+        assert time.monotonic() < end, driver.get_log("browser")
+        time.sleep(0.1)
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return [url for url in urls if not url.startswith(("data:", "blob:", "chrome:", "chrome-"))]
+
+
+def pixels(driver, selector):
+    """The picture of one element, (rows, columns, 4) in [0, 1]."""
+    box = driver.execute_script(
+        "const b = document.querySelector(arguments[0]).getBoundingClientRect();"
+        "return {x: b.x + scrollX, y: b.y + scrollY, width: b.width, height: b.height, scale: 1};",
+        selector,
+    )
+    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": box, "captureBeyondViewport": True})
+    return matplotlib.image.imread(io.BytesIO(base64.b64decode(shot["data"])), format="png")
+
+
+def n_colours(picture):
+    return len(np.unique((picture[..., :3] * 31).astype(int).reshape(-1, 3), axis=0))
+
+
+def show(driver, layer, shown):
+    labels = "[...document.querySelectorAll('.controls label')]"
+    box = f"{labels}.find(l => l.textContent.includes('{layer}')).control"
+    if driver.execute_script(f"return {box}.checked") != shown:
+        driver.execute_script(f"{box}.click()")
+        time.sleep(1.0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_draws_and_asks_for_nothing(driver, report, scheme):
+    assert opened(driver, report, scheme) == [report.as_uri()]
+    errors = [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    harmless = "willReadFrequently"  # a hint of Chromium on speed, about plotly's reading of its canvas
+    assert [entry for entry in errors if harmless not in entry["message"]] == []
+    assert driver.execute_script("return document.querySelectorAll('.gl-container canvas').length") >= 1
+    solid = pixels(driver, "#head")
+    assert n_colours(solid) > 200, "the 3D canvas is blank"
+    ink = driver.execute_script("return getComputedStyle(document.querySelector('#yaw .xtick text')).fill")
+    assert (sum(map(int, ink[4:-1].split(","))) > 380) == (scheme == "dark")
+    for name in ("yaw", "tolerance", "distribution", "compare"):
+        assert driver.execute_script(f"return document.querySelectorAll('#{name} path').length") > 3, name
+    # The hostile names have become text, not elements, in the page and in the charts.
+    assert (
+        driver.execute_script("return document.querySelectorAll('img:not(#head-print), main b').length") == 0
+    )
+    assert "onerror=alert(1)" in driver.execute_script(
+        "return document.querySelector('#compare').textContent"
+    )
+
+
+def test_layers_views_and_copy(driver, report):
+    opened(driver, report, "light")
+    whole = pixels(driver, "#head")
+    show(driver, "coil", False)
+    assert np.abs(pixels(driver, "#head") - whole).mean() > 1e-4
+    show(driver, "coil", True)
+    driver.execute_script("document.querySelector('[data-view=top]').click()")
+    time.sleep(1.0)
+    assert np.abs(pixels(driver, "#head") - whole).mean() > 1e-3
+    driver.execute_script("document.querySelector('[data-copy=matrix]').click()")
+    time.sleep(0.5)
+    words = driver.execute_script("return document.querySelector('[data-copy=matrix]').textContent")
+    assert words in ("Copied", "Selected: Ctrl-C")
+
+
+def test_it_prints_the_head(driver, report):
+    opened(driver, report, "dark")
+    end = time.monotonic() + PATIENCE_S
+    source = "return document.getElementById('head-print').src"
+    while not driver.execute_script(source).startswith("data:image/png"):
+        assert time.monotonic() < end, "no picture for print"
+        time.sleep(0.2)
+    shot = base64.b64decode(driver.execute_script(source).partition(",")[2])
+    assert n_colours(matplotlib.image.imread(io.BytesIO(shot), format="png")) > 200
+
+
+@pytest.mark.parametrize("width", [380, 1400])
+def test_nothing_sticks_out_sideways(driver, report, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        opened(driver, report, "light")
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
