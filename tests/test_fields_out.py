@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import nibabel
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msh_files import SMALL, msh22_ascii, msh22_binary
@@ -17,6 +18,7 @@ from test_metrics import block_head
 
 import efield
 from efield.analytic.shapes import random_layered_sphere
+from efield.cli import main
 from efield.errors import EfieldError, FormatError
 from efield.forward import StoredField
 from efield.io.fields import write_field
@@ -180,6 +182,20 @@ def test_the_mid_layer_is_written_with_its_field(tmp_path):
     components = np.stack([array.data for array in made.darrays[3:]], axis=1)
     np.testing.assert_allclose(components, field.at(surface.vertices_mm, tissue="grey_matter"), rtol=1e-6)
     assert json.loads((tmp_path / "a.json").read_text())["surface"] == "mid-layer of grey matter"
+
+
+def test_the_command_line_exports_recovered_values(tmp_path):
+    layered = HeadModel.from_mesh(random_layered_sphere((60.0, 65.0, 70.0), (1, 2, 3), 12.0))
+    field = StoredField(layered, layered.mesh.barycentres_mm, None, 1e6, "coil")
+    field.save(tmp_path / "field.msh")
+    options = ["--surface", "mid-layer", "--recovered"]
+    run = CliRunner().invoke(main, ["export", str(tmp_path / "field.msh"), *options, str(tmp_path / "a.gii")])
+    assert run.exit_code == 0, run.output
+    got = np.stack([array.data for array in nibabel.load(tmp_path / "a.gii").darrays[3:]], axis=1)
+    vertices = efield.mid_layer(layered).vertices_mm
+    expected = field.recovered().at(vertices, tissue="grey_matter")
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
+    assert "Zienkiewicz" in json.loads((tmp_path / "a.json").read_text())["recovery"]
 
 
 def test_csv(tmp_path, head, e_field):

@@ -27,6 +27,7 @@ from efield.kernels import (
     magnitude,
     normals,
     quadratic,
+    recover,
     sparse,
     spline,
     topology,
@@ -154,6 +155,23 @@ def current_sources_arguments(rng):
     elements = np.array([3, 17, 18, 40])
     weights = rng.standard_normal((4, 3))
     return nodes, tets, sigma, rng.standard_normal(n), elements, weights, np.zeros((n, 3))
+
+
+def fit_patches_arguments(rng):
+    nodes, tets, pointers, node_tets, *_ = mesh_arrays(rng)
+    n, n_tets = len(nodes), len(tets)
+    values = rng.standard_normal((n_tets, 3))
+    inner = np.diff(pointers) >= 6  # fewer may be flat
+    patches = pointers, node_tets, inner, np.zeros((n, 4, 3))
+    return 0, n, nodes, nodes[tets].mean(axis=1), rng.uniform(1, 3, n_tets), values, *patches
+
+
+def extend_fits_arguments(rng):
+    nodes, tets, pointers, node_tets, *_ = mesh_arrays(rng)
+    n = len(nodes)
+    inner = np.arange(n) == n // 2  # so that some nodes have no inner neighbour
+    poly = rng.standard_normal((n, 4, 3))
+    return 0, n, nodes, tets, pointers, node_tets, inner, poly, np.empty((n, 3))
 
 
 def random_csr(rng, shape, density=0.15):
@@ -321,6 +339,8 @@ CASES = {
     fem.element_field: element_field_arguments,
     fem.functional_load: functional_load_arguments,
     fem.current_sources: current_sources_arguments,
+    recover.fit_patches: fit_patches_arguments,
+    recover.extend_fits: extend_fits_arguments,
     sparse.product_rows: product_rows_arguments,
     sparse.scale_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.add_scaled_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),

@@ -15,6 +15,7 @@ from efield.fem.recover import recover
 from efield.fem.source import dipoles_in_head
 from efield.forward import StoredField, simulate
 from efield.io.sampling import NEAR_MM, tets_at_points
+from efield.kernels.recover import fit_patches
 from efield.model.cortex import mid_layer
 from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
@@ -107,6 +108,16 @@ def test_a_layer_one_tetrahedron_thick_takes_the_volume_mean():
         mine = (head.tets == recovered.nodes[row]).any(axis=1)
         expected = np.average(e_field[mine], axis=0, weights=mesh.volumes_mm3[mine])
         np.testing.assert_allclose(recovered.E[row], expected, atol=1e-13)
+
+
+def test_a_flat_patch_takes_the_volume_mean():
+    rng = np.random.default_rng(4)
+    centres = np.column_stack([rng.standard_normal((6, 2)), np.zeros(6)])
+    values, inner, poly = rng.standard_normal((6, 3)), np.array([True]), np.empty((1, 4, 3))
+    patch = np.array([0, 6]), np.arange(6)
+    fit_patches(0, 1, np.zeros((1, 3)), centres, np.ones(6), values, *patch, inner, poly)
+    assert not inner[0]
+    np.testing.assert_allclose(poly[0, 0], values.mean(axis=0), atol=1e-14)
 
 
 def errors_in(head, tag, got, exact):

@@ -103,6 +103,28 @@ def current_sources(nodes, tets, sigma, psi, elements, weights, out):
     np.add.at(out, tets, (volumes[:, None] * current / 4)[:, None, :])
 
 
+# --- recovery
+
+
+def fit_patches(begin, end, points, centres, volumes, values, pointers, patch, inner, poly):
+    for i in range(begin, end):
+        some = patch[pointers[i] : pointers[i + 1]]
+        poly[i, 0] = np.average(values[some], axis=0, weights=volumes[some])
+        if inner[i]:
+            root = np.sqrt(volumes[some])[:, None]
+            basis = np.column_stack([np.ones(len(some)), centres[some] - points[i]])
+            poly[i] = np.linalg.lstsq(root * basis, root * values[some], rcond=None)[0]
+
+
+def extend_fits(begin, end, points, corners, pointers, patch, inner, poly, out):
+    for i in range(begin, end):
+        around = np.unique(corners[patch[pointers[i] : pointers[i + 1]]])
+        fitted = around[inner[around]]
+        out[i] = poly[i, 0]
+        if not inner[i] and len(fitted):
+            out[i] = np.mean([poly[j, 0] + (points[i] - points[j]) @ poly[j, 1:] for j in fitted], axis=0)
+
+
 # --- sparse blocks
 
 
