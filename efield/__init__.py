@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Avoid": "efield.search.avoid",
     "Coil": "efield.model.coil",
+    "CoilsResult": "efield.search.coils",
     "CohortResult": "efield.results.cohort",
     "Constraints": "efield.search.constraints",
     "Fiducials": "efield.scalp.fiducials",
@@ -25,17 +26,21 @@ _LAZY = {
     "Placement": "efield.model.placement",
     "PoseNoise": "efield.search.noise",
     "PreparedHead": "efield.solve.prepared",
+    "RecoveredField": "efield.fem.recover",
     "Search": "efield.search.candidates",
     "Session": "efield.model.session",
     "Target": "efield.model.target",
     "TargetingComparison": "efield.results.comparison",
     "TetMesh": "efield.model.mesh",
     "compare_targeting": "efield.targeting.compare",
+    "join_coils": "efield.model.coil_joined",
     "load_coil": "efield.model.coils",
     "load_field": "efield.results.fieldfile",
     "load_head": "efield.model.heads",
     "load_placements": "efield.model.session",
+    "mid_layer": "efield.model.cortex",
     "optimize_coil": "efield.search.optimize",
+    "optimize_coils": "efield.search.coils",
     "pareto_front": "efield.search.pareto",
     "prepare": "efield.solve.prepared",
     "save_placements": "efield.model.session",
@@ -44,6 +49,7 @@ _LAZY = {
     "tape_instructions": "efield.scalp.marks",
     "targeting_method": "efield.targeting.registry",
     "ten_ten": "efield.scalp.ten_ten",
+    "with_anisotropy": "efield.model.anisotropy",
 }
 
 __all__ = sorted([*_LAZY, *_errors.__all__, "__version__"])

@@ -7,17 +7,24 @@ from functools import cached_property
 import numpy as np
 
 from efield.errors import EfieldError, PlacementError
-from efield.fem.source import coil_dadt, dipoles_in_head, element_field
+from efield.fem.recover import recover
+from efield.fem.source import coil_dadt, dipoles_in_head, element_field, gradient_inside
+from efield.io.sampling import locate, spread
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.coils import load_coil
+from efield.model.cortex import named_surface
 from efield.model.coverage import coverage_gap
 from efield.model.heads import load_head
 from efield.model.placement import Placement
-from efield.solve.prepared import BLOCK, prepare
-from efield.units import to_mm
+from efield.solve.prepared import prepare
+from efield.units import to_m, to_mm
 
 DEFAULT_RTOL = 1e-6
 """Relative residual of a forward solve: far below the discretization error."""
+
+
+OUTSIDE = 1e-6
+"""Barycentric coordinate below minus which a point is not inside a tetrahedron."""
 
 
 class _Values:
@@ -42,12 +49,45 @@ class _Values:
             region = region.resolve(self.head)
         return field_metrics(self.head, self.magnitude, getattr(region, "elements", region))
 
-    def save(self, path, **options):
+    def at(self, points_mm, *, tissue=None, outside="raise"):
+        """E at points, raw: of the tetrahedron that holds each point.
+
+        Parameters
+        ----------
+        points_mm : (n, 3) array
+            In the head's own space.
+        tissue : str or int, optional
+            Name or tag. Only tetrahedra of this tissue; a point that none of them holds takes the one
+            with the nearest barycentre, up to 3 mm.
+        outside : {"raise", "nan"}
+            What becomes of other points.
+
+        Returns
+        -------
+        (n, 3) array, V/m
+
+        Raises
+        ------
+        TargetError
+            Points outside, the first with index and position; points that are not (n, 3) finite numbers;
+            a tissue that the head does not have.
+        """
+        tets, held = locate(self.head, np.asarray(points_mm, np.float64), tissue=tissue, outside=outside)
+        return spread(self.E[tets], held)
+
+    def save(self, path, *, recovered=False, **options):
         """Write the field by its suffix: ``.vtu``, ``.msh``, ``.nii.gz`` with ``image=``, ``.gii`` with
-        ``surface=``, ``.csv``; see :func:`efield.io.fields.write_field`.
+        ``surface=`` (a file, or "mid-layer"), ``.csv``; see :func:`efield.io.fields.write_field`.
+
+        With `recovered` the values are those of :meth:`recovered`: interpolated in images and on
+        surfaces, means per tetrahedron elsewhere.
         """
         from efield.io.fields import write_field
 
+        if recovered:
+            options["recovered"] = self.recovered()
+        if "surface" in options:
+            options["surface"] = named_surface(self.head, options["surface"])
         pose = None if self.placement is None else self.placement.matsimnibs.tolist()
         facts = {"didt_A_per_s": self.didt, "coil": self.coil_name, "matsimnibs": pose}
         write_field(path, self.head, self.E, facts=facts, **options)
@@ -61,9 +101,10 @@ class Field(_Values, FieldsOnlyPickle):
     ----------
     head : HeadModel
     node_potential : (n,) array, V
-        v at the nodes of ``head.mesh.ordered``, up to a constant.
+        v at the nodes of ``head.mesh.ordered``, up to a constant; at second order followed by how much
+        its midpoint exceeds the mean of its ends on each edge.
     node_dadt : (n, 3) array, V/m
-        dA/dt there.
+        dA/dt at the nodes; at second order followed by the edges' midpoints.
     placement : Placement
     didt : float, A/s
     coil_name : str
@@ -81,10 +122,66 @@ class Field(_Values, FieldsOnlyPickle):
 
     @cached_property
     def E(self):
-        """(n_tets, 3) ``-dA/dt - grad v`` in the head's frame, V/m, raw: constant per tetrahedron."""
+        """(n_tets, 3) ``-dA/dt - grad v`` in the head's frame, V/m, raw: one value per tetrahedron.
+
+        At first order E is constant there; at second order this is its mean over the tetrahedron.
+        """
         mesh = self.head.mesh.ordered
-        e_field = element_field(mesh.nodes, mesh.tets, self.node_potential, self.node_dadt, mesh.tet_order)
+        everywhere = slice(None)
+        e_field = element_field(mesh, self.node_potential, self.node_dadt, everywhere, mesh.tet_order)
         return read_only(e_field)
+
+    def recovered(self):
+        """E with one value per node and tissue, linear in each tetrahedron, by patch recovery.
+
+        The gradient of the potential is recovered, see :mod:`efield.fem.recover`; dA/dt is known at the
+        nodes. docs/recovery.md says where this helps and where it does not.
+
+        Returns
+        -------
+        RecoveredField
+        """
+        mesh = self.head.mesh.ordered
+        nothing, place = np.zeros_like(self.node_dadt), np.arange(len(mesh.tets))
+        minus_gradient = element_field(mesh, self.node_potential, nothing, slice(None), place)
+        return recover(self.head, minus_gradient, -self.node_dadt[: len(mesh.nodes)])
+
+    @property
+    def element_order(self):
+        """Order of the finite elements, 1 or 2."""
+        return 1 if len(self.node_potential) == len(self.head.mesh.ordered.nodes) else 2
+
+    def inside(self, elements, points_mm, coil):
+        """E at points inside tetrahedra, dA/dt being that of the coil at the point itself.
+
+        Parameters
+        ----------
+        elements : (n,) int array
+            The tetrahedron of each point; E jumps where conductivities do.
+        points_mm : (n, 3) array
+        coil : Coil, str or path
+            That of the field.
+
+        Returns
+        -------
+        (n, 3) array, V/m
+
+        Raises
+        ------
+        PlacementError
+            A point outside its tetrahedron.
+        """
+        points_mm, elements = np.asarray(points_mm, dtype=np.float64), np.asarray(elements)
+        mesh = self.head.mesh.ordered
+        where = np.argsort(mesh.tet_order)[elements]
+        gradient, shares = gradient_inside(mesh, self.node_potential, where, to_m(points_mm))
+        outside = np.flatnonzero(shares.min(axis=1) < -OUTSIDE)
+        if len(outside):
+            raise PlacementError(
+                f"point {outside[0]} at {points_mm[outside[0]].tolist()} mm lies outside tetrahedron "
+                f"{elements[outside[0]]}"
+            )
+        return -gradient - coil_dadt(to_m(points_mm), load_coil(coil), [self.placement], self.didt)[:, :, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +205,13 @@ class StoredField(_Values, FieldsOnlyPickle):
     coil_name: str
     residual: float | None = None
 
+    def recovered(self):
+        """As :meth:`Field.recovered`, but E itself is recovered: a file holds neither of its two parts."""
+        return recover(self.head, self.E[self.head.mesh.ordered.tet_order])
+
 
 def simulate(
-    head, coil, placements, *, didt=1e6, element_order=1, solver="efield", rtol=DEFAULT_RTOL, progress=None
+    head, coil, placements, *, didt=1e6, element_order=None, solver="efield", rtol=DEFAULT_RTOL, progress=None
 ):
     """Solve for the electric field a coil induces.
 
@@ -121,7 +222,8 @@ def simulate(
     placements : Placement, (4, 4) array or a sequence of them
     didt : float
         Rate of change of the coil current, A/s.
-    element_order : {1}
+    element_order : {1, 2}
+        Order of the finite elements; None is that of a prepared head, else 1.
     solver : {"efield", "simnibs"}
         "simnibs" runs the same placements through SimNIBS, where that is installed, for comparison.
     rtol : float
@@ -155,8 +257,8 @@ def simulate(
     if gap := next(filter(None, gaps), None):
         warnings.warn(gap, UserWarning, stacklevel=2)
     fields = []
-    for start in range(0, len(poses), BLOCK):
-        batch = poses[start : start + BLOCK]
+    for start in range(0, len(poses), prepared.block):
+        batch = poses[start : start + prepared.block]
         fields.extend(_solve_batch(prepared, coil, batch, didt, rtol))
         if progress is not None:
             progress("forward", len(fields) / len(poses))

@@ -12,6 +12,7 @@ from small_heads import few_dipoles, mni_small, sphere
 
 from efield.errors import SearchError
 from efield.frames import pose_from_yaw
+from efield.kernels.normals import normal_bounds
 from efield.model.surface import NORMAL_RADIUS_MM
 from efield.search import certificate
 from efield.search.candidates import yaw_rotations
@@ -81,7 +82,7 @@ def test_normals_over_triangles_of_a_real_scalp(seed):
         pieces - pieces.mean(axis=1, keepdims=True)
     )
     normals, slopes, rests = np.empty((6, 3)), np.empty((6, 3, 3)), np.empty(6)
-    certificate.kernel.normal_bounds(
+    normal_bounds(
         0,
         6,
         pieces,
@@ -263,6 +264,7 @@ def certified(pose_at, *, epsilon):
         grid,
         sphere().head.scalp,
         pose,
+        functional="magnitude_of_mean",
         distance_mm=DISTANCE_MM,
         didt=DIDT,
         epsilon=epsilon,

@@ -16,11 +16,13 @@ from scipy.spatial import Delaunay
 from test_metrics import block_head
 
 import efield
+from efield.analytic.shapes import random_layered_sphere
 from efield.errors import EfieldError, FormatError
 from efield.forward import StoredField
 from efield.io.fields import write_field
 from efield.io.gmsh import read_msh_fields
 from efield.io.sampling import tets_at_points, tets_at_voxels
+from efield.model.head import HeadModel
 
 
 def cloud(seed=0, n=60):
@@ -142,6 +144,42 @@ def test_gifti_on_a_surface(tmp_path, head, e_field):
     assert "within 3 mm" in made.meta["Rule"]
     said = json.loads((tmp_path / "out.json").read_text())
     assert (said["vertices"], said["in_grey_matter"], said["without_value"]) == (52, 50, 1)
+
+
+def test_recovered_values_in_images_and_on_surfaces(tmp_path, head, e_field):
+    image, _ = save_image(tmp_path / "t1.nii")
+    field = StoredField(head, e_field, None, 1e6, "coil")
+    recovered = field.recovered()
+    field.save(tmp_path / "a.nii.gz", image=image, quantity="E", recovered=True)
+    made = nibabel.load(tmp_path / "a.nii.gz")
+    data = made.get_fdata().squeeze()
+    index = np.stack(np.meshgrid(*map(np.arange, data.shape[:3]), indexing="ij"), axis=-1).reshape(-1, 3)
+    affine = nibabel.load(image).affine
+    expected = recovered.at(index @ affine[:3, :3].T + affine[:3, 3], outside="nan")
+    assert 0.02 < np.isfinite(expected).mean() < 0.98
+    np.testing.assert_allclose(data.reshape(-1, 3), expected, atol=1e-6)
+    said = json.loads((tmp_path / "a.json").read_text())
+    assert "Zienkiewicz" in said["recovery"] and "holds the voxel centre" in said["rule"]
+    points = head.mesh.barycentres_mm[::5]
+    field.save(tmp_path / "b.gii", surface=save_surface(tmp_path / "lh.gii", points), recovered=True)
+    got = np.stack([array.data for array in nibabel.load(tmp_path / "b.gii").darrays[1:]], axis=1)
+    np.testing.assert_allclose(got, recovered.at(np.float32(points).astype(float)), atol=1e-5)
+    field.save(tmp_path / "c.msh", recovered=True)
+    np.testing.assert_allclose(efield.load_field(tmp_path / "c.msh").E, recovered.element_means)
+
+
+def test_the_mid_layer_is_written_with_its_field(tmp_path):
+    layered = HeadModel.from_mesh(random_layered_sphere((60.0, 65.0, 70.0), (1, 2, 3), 8.0))
+    field = StoredField(layered, layered.mesh.barycentres_mm, None, 1e6, "coil")
+    result = fake_optimize_result(field=field)
+    result.export(tmp_path / "a.gii", surface="mid-layer")
+    made = nibabel.load(tmp_path / "a.gii")
+    surface = efield.mid_layer(layered)
+    np.testing.assert_allclose(made.agg_data("pointset"), surface.vertices_mm, rtol=1e-6)
+    np.testing.assert_array_equal(made.agg_data("triangle"), surface.triangles)
+    components = np.stack([array.data for array in made.darrays[3:]], axis=1)
+    np.testing.assert_allclose(components, field.at(surface.vertices_mm, tissue="grey_matter"), rtol=1e-6)
+    assert json.loads((tmp_path / "a.json").read_text())["surface"] == "mid-layer of grey matter"
 
 
 def test_csv(tmp_path, head, e_field):

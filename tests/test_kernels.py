@@ -24,6 +24,7 @@ from efield.kernels import (
     fem,
     harmonic,
     magnitude,
+    normals,
     sparse,
     spline,
     topology,
@@ -357,7 +358,7 @@ COMPILED_ONLY = {spline.coil_values, spline.coil_gradients, spline.field_values,
 TOGETHER = {topology.count_parts, topology.fill_parts, topology.match_parts}
 """Stages of one hash join, tested as a whole below."""
 
-BOUNDS = {bounds.normal_bounds, bounds.cell_bounds}
+BOUNDS = {normals.normal_bounds, bounds.cell_bounds}
 """Bounds rather than values: held against sampled extremes in test_certificate."""
 
 

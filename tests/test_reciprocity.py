@@ -6,6 +6,7 @@ coils and poses: ``|adjoint - forward| <= 1e-6 sum V |w| |E|``.
 
 import numpy as np
 import pytest
+from oracles import random_rotation
 
 from efield.adjoint.current import adjoint_currents, mean_field_weights
 from efield.analytic.shapes import random_layered_sphere
@@ -72,7 +73,18 @@ def real_head():
     return prepare(load_head("mni152-small"))
 
 
-@pytest.mark.parametrize("name", ["sphere", "tensor_sphere", "real_head"])
+@pytest.fixture(scope="module")
+def tensor_head(real_head):
+    """The real head with tensors of up to 1 : 9 all over its brain."""
+    head, rng = real_head.head, np.random.default_rng(6)
+    brain = np.isin(head.tags, (1, 2))
+    turns = np.array([random_rotation(rng) for _ in range(50)])[rng.integers(0, 50, len(head.tets))]
+    stretch = np.where(brain[:, None], [3.0, 1.0, 1 / 3], 1.0)
+    tensor = turns @ (head.conductivity[:, None, None] * stretch[:, :, None] * turns.swapaxes(1, 2))
+    return prepare(HeadModel(head.mesh, 0.5 * (tensor + tensor.swapaxes(1, 2)), name="tensors"))
+
+
+@pytest.mark.parametrize("name", ["sphere", "tensor_sphere", "real_head", "tensor_head"])
 def test_adjoint_equals_forward(name, request):
     prepared = request.getfixturevalue(name)
     head = prepared.head

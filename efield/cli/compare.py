@@ -11,9 +11,11 @@ from efield.cli.options import (
     head_options,
     load_head_from_options,
     log_to_stderr,
+    order_option,
     output_options,
     radius_option,
     target_option,
+    tensor_options,
     write_outputs,
 )
 
@@ -43,7 +45,9 @@ Examples:
 @click.option("--lowest", is_flag=True, help="Look for the map's lowest value, as of an anticorrelation.")
 @didt_option
 @click.option("--distance", type=float, metavar="MM", default=4.0, show_default=True, help="Coil to scalp.")
+@order_option
 @head_options
+@tensor_options
 @output_options
 def compare(
     head,
@@ -58,8 +62,11 @@ def compare(
     lowest,
     didt,
     distance,
+    element_order,
     unit,
     conductivity,
+    dti,
+    anisotropy,
     out,
     json_file,
     quiet,
@@ -85,7 +92,7 @@ def compare(
 
     with stage_progress(quiet) as progress:
         result = compare_targeting(
-            load_head_from_options(head, unit, conductivity),
+            load_head_from_options(head, unit, conductivity, dti, anisotropy),
             coil,
             parse_target(target, radius),
             None if methods is None else [name.strip() for name in methods.split(",")],
@@ -94,6 +101,7 @@ def compare(
             peak_map=_peak_map(map_file, map_mask, lowest),
             distance_mm=distance,
             didt=didt,
+            element_order=element_order,
             progress=progress,
         )
     write_outputs(result, out, json_file, quiet)

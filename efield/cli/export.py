@@ -19,6 +19,7 @@ Formats
 Examples:
   efield export result --format brainsight targets.txt
   efield export result --format nii.gz --image T1.nii.gz efield.nii.gz
+  efield export result --surface mid-layer --recovered cortex.gii
   efield export session.xml --format csv session.csv
 """
 
@@ -27,17 +28,22 @@ Examples:
 @click.argument("result")
 @click.option("--format", "format_name", metavar="F", help="What to write; without it the suffix tells.")
 @image_option
-@click.option("--surface", metavar="GII", help="GIFTI surface whose vertices a .gii takes.")
+@click.option(
+    "--surface",
+    metavar="GII",
+    help="GIFTI surface whose vertices a .gii takes, or mid-layer, of the mesh.",
+)
 @click.option("--quantity", type=click.Choice(["magnE", "E"]), help="Of a NIfTI. [magnE]")
+@click.option("--recovered", is_flag=True, default=None, help="Recovered field values, see docs/recovery.md.")
 @click.option("--subject", metavar="LABEL", help="Of a BIDS dataset: the label after sub-.")
 @click.argument("file")
-def export(result, file, format_name, image, surface, quantity, subject):
+def export(result, file, format_name, image, surface, quantity, recovered, subject):
     """Write RESULT to FILE in another format.
 
     RESULT is a result folder or its result.json, a field (.msh), or any file of placements that
     simulate reads.
     """
-    given = {"image": image, "surface": surface, "quantity": quantity}
+    given = {"image": image, "surface": surface, "quantity": quantity, "recovered": recovered}
     options = {name: value for name, value in given.items() if value is not None}
     from efield.cli.progress import working
 

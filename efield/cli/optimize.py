@@ -14,9 +14,11 @@ from efield.cli.options import (
     head_options,
     load_head_from_options,
     log_to_stderr,
+    order_option,
     output_options,
     radius_option,
     target_option,
+    tensor_options,
     write_outputs,
 )
 
@@ -98,7 +100,9 @@ SHARES = {
 )
 @click.option("--certify-to", type=float, metavar="SHARE", help="The same to another share, such as 0.005.")
 @click.option("--n-best", type=click.IntRange(1), default=10, show_default=True, help="Placements to keep.")
+@order_option
 @head_options
+@tensor_options
 @output_options
 def optimize(
     head,
@@ -118,8 +122,11 @@ def optimize(
     certify,
     certify_to,
     n_best,
+    element_order,
     unit,
     conductivity,
+    dti,
+    anisotropy,
     out,
     json_file,
     quiet,
@@ -148,7 +155,7 @@ def optimize(
     with stage_progress(quiet, SHARES) as progress:
         if progress is not None:
             progress("load", 0.0)
-        head_model = load_head_from_options(head, unit, conductivity)
+        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy)
         load_time = time.perf_counter() - start
         result = optimize_coil(
             head_model,
@@ -168,6 +175,7 @@ def optimize(
             robust=None if robust is None else getattr(PoseNoise, robust)(),
             certify=certify if certify_to is None else certify_to,
             didt=didt,
+            element_order=element_order,
             n_best=n_best,
             progress=progress,
         )

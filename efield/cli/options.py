@@ -66,6 +66,19 @@ head_options = apply(
     ),
 )
 
+tensor_options = apply(
+    click.option(
+        "--dti",
+        metavar="NIFTI",
+        help="Diffusion tensors in the head's space, as of FSL or SimNIBS: brain tissue becomes anisotropic.",
+    ),
+    click.option(
+        "--anisotropy",
+        type=click.Choice(["vn", "dir"]),
+        help="Conductivity from --dti: volume-normalised or direct mapping. [vn]",
+    ),
+)
+
 coil_option = click.option(
     "--coil",
     metavar="C",
@@ -111,6 +124,14 @@ output_options = apply(
     click.option("--verbose", "-v", is_flag=True, help="Log what happens to stderr."),
 )
 
+
+order_option = click.option(
+    "--element-order",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="Of the finite elements; 2 is more accurate and slower, see docs/accuracy.md.",
+)
 
 image_option = click.option(
     "--image", metavar="NIFTI", help="Image navigated on, or whose grid is wanted, such as T1.nii.gz."
@@ -184,8 +205,15 @@ def write_facts(facts, text, json_file):
             path.write_text(dumps(facts), encoding="utf-8")
 
 
-def load_head_from_options(head, unit, conductivity):
+def load_head_from_options(head, unit, conductivity, dti=None, anisotropy=None):
     """The head of the command line; built-in names and files alike."""
     from efield.model.heads import load_head
 
-    return load_head(head, unit=unit, conductivity=dict(conductivity) or None)
+    if anisotropy is not None and dti is None:
+        raise click.UsageError("--anisotropy needs --dti")
+    model = load_head(head, unit=unit, conductivity=dict(conductivity) or None)
+    if dti is None:
+        return model
+    from efield.model.anisotropy import with_anisotropy
+
+    return with_anisotropy(model, dti, mapping=anisotropy or "vn")

@@ -12,8 +12,10 @@ from efield.cli.options import (
     image_option,
     load_head_from_options,
     log_to_stderr,
+    order_option,
     output_options,
     radius_option,
+    tensor_options,
     write_outputs,
 )
 
@@ -44,10 +46,27 @@ Examples:
 @radius_option
 @didt_option
 @image_option
+@order_option
 @head_options
+@tensor_options
 @output_options
 def simulate(
-    head, coil, placement, target, radius, didt, image, unit, conductivity, out, json_file, quiet, verbose
+    head,
+    coil,
+    placement,
+    target,
+    radius,
+    didt,
+    image,
+    element_order,
+    unit,
+    conductivity,
+    dti,
+    anisotropy,
+    out,
+    json_file,
+    quiet,
+    verbose,
 ):
     """Solve for the electric field of a coil at a given placement.
 
@@ -70,10 +89,11 @@ def simulate(
     with stage_progress(quiet) as progress:
         if progress is not None:
             progress("load", 0.0)
-        head_model = load_head_from_options(head, unit, conductivity)
+        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy)
         load_time = time.perf_counter() - start
+        options = {"didt": didt, "element_order": element_order}
         run = _run if session.format == "pose" else _run_session
-        result = run(head_model, coil_model, session, wanted, didt, load_time, progress)
+        result = run(head_model, coil_model, session, wanted, options, load_time, progress)
     write_outputs(result, out, json_file, quiet)
     if not quiet and json_file != "-":
         summary = simulate_summary if session.format == "pose" else session_summary
@@ -86,7 +106,7 @@ def _wanted(target, radius):
     return None if target is None else parse_target(target, radius)
 
 
-def _run(head, coil, session, wanted, didt, load_time, progress):
+def _run(head, coil, session, wanted, options, load_time, progress):
     from efield import forward
     from efield.model.placement import Placement
     from efield.results.simulation import summarise_field
@@ -95,20 +115,20 @@ def _run(head, coil, session, wanted, didt, load_time, progress):
     placement = Placement(session[0].matsimnibs)
     region = _whole(head) if wanted is None else wanted.resolve(head)
     start = time.perf_counter()
-    field = forward.simulate(head, coil, placement, didt=didt, progress=progress)
+    field = forward.simulate(head, coil, placement, progress=progress, **options)
     solve_time = time.perf_counter() - start
     timings = {"load": load_time, "forward": solve_time, "total": load_time + solve_time}
     clearance = clearance_mm(head.scalp, coil, placement.matsimnibs)
     return summarise_field(field, coil, region, timings=timings, clearance_mm=clearance)
 
 
-def _run_session(head, coil, session, wanted, didt, load_time, progress):
+def _run_session(head, coil, session, wanted, options, load_time, progress):
     from dataclasses import replace
 
     from efield.results.session import simulate_session
 
     region = _whole(head) if wanted is None else wanted.resolve(head)
-    result = simulate_session(head, coil, session, region, didt=didt, progress=progress)
+    result = simulate_session(head, coil, session, region, progress=progress, **options)
     seconds = result.timings["forward"]
     return replace(result, timings={"load": load_time, "forward": seconds, "total": load_time + seconds})
 

@@ -115,6 +115,7 @@ def _certainty(result):
     rows = [("placements searched", searched), ("continuous polish", gain)]
     if search.get("operator_error") is not None:
         rows.append(("error of the search", f"{search['operator_error']:.1e} at placements it had not seen"))
+    rows += _error_bar(result)
     if check is None:
         return [*rows, ("forward check", "not done")]
     agreement = "agrees" if abs(check.relative_difference) <= check.warn_above else "DISAGREES"
@@ -126,6 +127,17 @@ def _certainty(result):
             f"{abs(check.relative_difference):.1e} (warns above {check.warn_above:g})",
         ),
     ]
+
+
+def _error_bar(result):
+    bar, unit = result.discretization, result.objective.unit
+    if bar is None:
+        return []
+    if bar["reason"] is not None:
+        return [("discretization error", f"not known: {bar['reason']}")]
+    share = bar["estimated_error"] / bar["corrected_value"]
+    corrected = f"{bar['corrected_value']:#.4g} +- {bar['half_width']:.1g} {unit}"
+    return [("discretization error", f"{share:+.2%} estimated; corrected value {corrected}")]
 
 
 def _times(timings):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from efield.kernels import dipole, fem
+from efield.kernels import dipole, fem, quadratic
 from efield.kernels._jit import run_chunks
+from efield.kernels.edges import FIRST_END, SECOND_END
 from efield.units import to_m
 
 LAYER_SIZE = 16
@@ -95,22 +96,65 @@ def _flat_layers(coil):
     return np.argsort(layer, kind="stable"), heights, starts
 
 
-def element_field(nodes, tets, potential, dadt, place):
-    """``E = -dA/dt - grad v`` of first-order tetrahedra, dA/dt by the node rule.
+def element_field(mesh, potential, dadt, where, place):
+    """``E = -dA/dt - grad v`` of tetrahedra, dA/dt by the element's own interpolation.
+
+    At first order constant in a tetrahedron; at second order its mean over it.
 
     Parameters
     ----------
-    nodes : (n, 3) array, m
-    tets : (n_tets, 4) int32 array
+    mesh : OrderedMesh
     potential : (n,) array, V
+        At the nodes; at second order followed by the edges, as :class:`QuadraticElements` has it.
     dadt : (n, 3) array, V/m
-    place : (n_tets,) int array
-        Row of the result that each tetrahedron's field goes to.
+        At the nodes, followed by the edges' midpoints.
+    where : (m,) int array or slice
+        Tetrahedra of the ordered mesh.
+    place : (m,) int array
+        Row of the result that each of them goes to.
 
     Returns
     -------
-    (n_tets, 3) array, V/m
+    (m, 3) array, V/m
     """
+    potential, dadt = np.ascontiguousarray(potential), np.ascontiguousarray(dadt)
+    tets = mesh.tets[where]
     values = np.empty((len(tets), 3))
-    run_chunks(fem.element_field, len(tets), nodes, tets, potential, dadt, place, values)
+    if len(potential) == len(mesh.nodes):
+        run_chunks(fem.element_field, len(tets), mesh.nodes, tets, potential, dadt, place, values)
+    else:
+        tet_edges = mesh.edges.of_tets[where]
+        arguments = (mesh.nodes, tets, tet_edges, potential, dadt, place, values)
+        run_chunks(quadratic.element_field, len(tets), *arguments)
     return values
+
+
+def gradient_inside(mesh, potential, where, points):
+    """grad v at points of tetrahedra, and the points' barycentric coordinates.
+
+    Parameters
+    ----------
+    mesh : OrderedMesh
+    potential : (n,) array, V
+        As of :func:`element_field`.
+    where : (m,) int array
+        Tetrahedra of the ordered mesh.
+    points : (m, 3) array, m
+
+    Returns
+    -------
+    gradient : (m, 3) array, V/m
+    shares : (m, 4) array
+    """
+    corners = mesh.nodes[mesh.tets[where]]
+    inverse = np.linalg.inv(corners[:, 1:] - corners[:, :1])
+    grad = np.concatenate([-inverse.sum(axis=2, keepdims=True), inverse], axis=2).swapaxes(1, 2)
+    shares = np.einsum("mac,mc->ma", grad, points - corners[:, 0])
+    shares[:, 0] += 1.0
+    gradient = np.einsum("ma,mac->mc", potential[mesh.tets[where]], grad)
+    if len(potential) > len(mesh.nodes):
+        excess = potential[len(mesh.nodes) + mesh.edges.of_tets[where]]
+        for e, (a, b) in enumerate(zip(FIRST_END, SECOND_END, strict=True)):
+            slope = shares[:, a, None] * grad[:, b] + shares[:, b, None] * grad[:, a]
+            gradient += 4.0 * excess[:, e, None] * slope
+    return gradient, shares

@@ -15,7 +15,18 @@ from efield.tissues import TISSUE_NAMES
 FIELD_FORMATS = ("vtu", "msh", "nii", "nii.gz", "gii", "csv")
 
 
-def write_field(path, head, e_field, *, format=None, image=None, surface=None, quantity="magnE", facts=None):
+def write_field(
+    path,
+    head,
+    e_field,
+    *,
+    format=None,
+    image=None,
+    surface=None,
+    quantity="magnE",
+    recovered=None,
+    facts=None,
+):
     """Write ``E`` (n_tets, 3) and ``magnE`` (n_tets,) in V/m, positions in mm.
 
     Parameters
@@ -27,9 +38,12 @@ def write_field(path, head, e_field, *, format=None, image=None, surface=None, q
         None takes the suffix.
     image : path, for NIfTI
         Whose grid to use.
-    surface : path, for GIFTI
+    surface : path or surface, for GIFTI
         On whose vertices.
     quantity : {"magnE", "E"}, for NIfTI
+    recovered : RecoveredField, optional
+        Whose values are written in place of those of `e_field`: interpolated in images and on surfaces,
+        means per tetrahedron elsewhere.
     facts : dict, optional
         What the ``.json`` beside a NIfTI or GIFTI file says, too.
 
@@ -46,17 +60,19 @@ def write_field(path, head, e_field, *, format=None, image=None, surface=None, q
             raise FormatError(
                 f"{path}: NIfTI needs a reference image: give image= (--image), such as T1.nii.gz"
             )
-        write_nifti(path, head, e_field, image=image, quantity=quantity, facts=facts)
+        write_nifti(path, head, e_field, image=image, quantity=quantity, recovered=recovered, facts=facts)
     elif name == "gii":
         if surface is None:
             raise FormatError(
-                f"{path}: GIFTI needs a surface: give surface= (--surface), such as lh.central.gii"
+                f"{path}: GIFTI needs a surface: give surface= (--surface), lh.central.gii or mid-layer"
             )
-        write_gifti(path, head, e_field, surface=surface, facts=facts)
-    elif name == "csv":
-        write_csv(path, head, e_field)
+        write_gifti(path, head, e_field, surface=surface, recovered=recovered, facts=facts)
     else:
-        _write_mesh(path, name, head, e_field)
+        values = e_field if recovered is None else recovered.element_means
+        if name == "csv":
+            write_csv(path, head, values)
+        else:
+            _write_mesh(path, name, head, values)
 
 
 def field_format(path, format=None):

@@ -1,6 +1,7 @@
 """A field in the grid of an image (NIfTI), on a surface (GIFTI), and as a table (CSV).
 
-Each file, and the ``.json`` beside it, says by which rule its values were taken from the field.
+Each file, and the ``.json`` beside it, says by which rule its values were taken from the field: that of
+:mod:`efield.io.sampling`.
 """
 
 import json
@@ -11,11 +12,8 @@ import numpy as np
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
 from efield.io.navigation.image import read_header
-from efield.io.sampling import tets_at_points, tets_at_voxels
+from efield.io.sampling import NEAR_MM, tets_at_voxels, tets_of_tissue_at
 from efield.tissues import TISSUE_TAGS
-
-NEAR_MM = 3.0
-"""A surface vertex outside grey matter takes the nearest grey matter up to this distance."""
 
 QUANTITIES = {"magnE": "|E|", "E": "E, components along x, y, z (RAS)"}
 
@@ -27,9 +25,10 @@ VERTEX_RULE = (
     "value of the grey-matter tetrahedron that holds the vertex; where none does, of the grey-matter "
     f"tetrahedron with the nearest barycentre if within {NEAR_MM:g} mm; else NaN"
 )
+RECOVERED_RULE = "interpolated in that tetrahedron between values at its corners, of its tissue alone"
 
 
-def write_nifti(path, head, e_field, *, image, quantity="magnE", facts=None):
+def write_nifti(path, head, e_field, *, image, quantity="magnE", recovered=None, facts=None):
     """Write a field in the grid of a reference image, as float32.
 
     Parameters
@@ -41,6 +40,8 @@ def write_nifti(path, head, e_field, *, image, quantity="magnE", facts=None):
     image : path-like
         The NIfTI whose grid and frame are taken.
     quantity : {"magnE", "E"}
+    recovered : RecoveredField, optional
+        Whose interpolated values are written in place of those of `e_field`.
     facts : dict, optional
         More for the ``.json``.
 
@@ -59,9 +60,12 @@ def write_nifti(path, head, e_field, *, image, quantity="magnE", facts=None):
     held = owner >= 0
     if not held.any():
         raise FormatError(f"{image}: none of its voxels lies in the head; the image is in another space")
-    values = np.linalg.norm(e_field, axis=1) if quantity == "magnE" else np.asarray(e_field)
+    centres = np.argwhere(held) @ affine[:3, :3].T + affine[:3, 3]
+    values = _values_at(e_field, recovered, owner[held], centres)
+    if quantity == "magnE":
+        values = np.linalg.norm(values, axis=1)
     data = np.full((*shape, *values.shape[1:]), np.nan, np.float32)
-    data[held] = values[owner[held]]
+    data[held] = values
     if quantity == "E":
         data = data[:, :, :, None, :]  # NIfTI keeps vectors in the fifth dimension
     made = nibabel.Nifti1Image(data, affine)
@@ -73,11 +77,11 @@ def write_nifti(path, head, e_field, *, image, quantity="magnE", facts=None):
     made.header["descrip"] = f"{quantity} V/m: tetrahedron at voxel centre; NaN outside".encode()
     with atomic_path(path) as temporary:
         nibabel.save(made, temporary)
-    said = {"rule": VOXEL_RULE, "reference": str(image), "voxels_in_head": int(held.sum())}
+    said = {**_rule(VOXEL_RULE, recovered), "reference": str(image), "voxels_in_head": int(held.sum())}
     _write_facts(path, quantity, {**said, **(facts or {})})
 
 
-def write_gifti(path, head, e_field, *, surface, facts=None):
+def write_gifti(path, head, e_field, *, surface, recovered=None, facts=None):
     """Write |E| and the components of E at the vertices of a surface.
 
     Parameters
@@ -86,8 +90,11 @@ def write_gifti(path, head, e_field, *, surface, facts=None):
         ``.gii``; a ``.json`` of the same name is written, too.
     head : object with ``nodes_mm``, ``tets``, ``tags``
     e_field : (n_tets, 3) array, V/m
-    surface : path-like
-        GIFTI surface in the head's space, such as ``lh.central.gii``.
+    surface : path-like or object with ``vertices_mm``, ``triangles``
+        GIFTI surface in the head's space, such as ``lh.central.gii``; or one that is no file, which
+        then is written, too.
+    recovered : RecoveredField, optional
+        As for :func:`write_nifti`.
     facts : dict, optional
         More for the ``.json``.
 
@@ -98,19 +105,26 @@ def write_gifti(path, head, e_field, *, surface, facts=None):
     """
     import nibabel
 
-    points = read_surface_points(surface)
-    owner, held = _grey_at(head, points)
+    if not np.any(head.tags == TISSUE_TAGS["grey_matter"]):
+        raise FormatError("the head has no grey matter, so a cortical surface has no field")
+    made_here = hasattr(surface, "vertices_mm")
+    name = "mid-layer of grey matter" if made_here else str(surface)
+    points = surface.vertices_mm if made_here else read_surface_points(surface)
+    owner, held = tets_of_tissue_at(head, points, "grey_matter")
     known = owner >= 0
     if np.mean(known) < 0.5:
         raise FormatError(
-            f"{surface}: only {np.mean(known):.0%} of its vertices lie within {NEAR_MM:g} mm of the head's "
+            f"{name}: only {np.mean(known):.0%} of its vertices lie within {NEAR_MM:g} mm of the head's "
             "grey matter; the surface is in another space"
         )
     values = np.full((len(points), 4), np.nan, np.float32)
-    values[known, 1:] = e_field[owner[known]]
-    values[known, 0] = np.linalg.norm(e_field[owner[known]], axis=1)
-    arrays = [_gifti_array(values[:, k], name) for k, name in enumerate(("magnE", "E_x", "E_y", "E_z"))]
-    meta = nibabel.gifti.GiftiMetaData({"Rule": VERTEX_RULE, "Unit": "V/m"})
+    values[known, 1:] = _values_at(e_field, recovered, owner[known], points[known])
+    values[known, 0] = np.linalg.norm(values[known, 1:], axis=1)
+    arrays = [_gifti_array(values[:, k], part) for k, part in enumerate(("magnE", "E_x", "E_y", "E_z"))]
+    if made_here:
+        arrays = [*_geometry_arrays(surface), *arrays]
+    rule = _rule(VERTEX_RULE, recovered)
+    meta = nibabel.gifti.GiftiMetaData({"Rule": "; ".join(rule.values()), "Unit": "V/m"})
     with atomic_path(path) as temporary:
         nibabel.save(nibabel.gifti.GiftiImage(darrays=arrays, meta=meta), temporary)
     counts = {
@@ -118,8 +132,31 @@ def write_gifti(path, head, e_field, *, surface, facts=None):
         "in_grey_matter": int(held.sum()),
         "without_value": int((~known).sum()),
     }
-    said = {"rule": VERTEX_RULE, "surface": str(surface), **counts}
+    said = {**rule, "surface": name, **counts}
     _write_facts(path, "E", {**said, **(facts or {})})
+
+
+def _values_at(e_field, recovered, tets, points):
+    """E (n, 3) in some tetrahedra at points in them: raw, or interpolated where `recovered` is given."""
+    return np.asarray(e_field)[tets] if recovered is None else recovered.within(tets, points)
+
+
+def _rule(rule, recovered):
+    """What files say about their values; a recovered field adds how it was made and interpolated."""
+    if recovered is None:
+        return {"rule": rule}
+    return {"rule": rule, "recovery": f"{recovered.rule}; {RECOVERED_RULE}"}
+
+
+def _geometry_arrays(surface):
+    """Points and triangles of a surface as GIFTI arrays."""
+    from nibabel.gifti import GiftiDataArray
+
+    points, triangles = np.float32(surface.vertices_mm), np.int32(surface.triangles)
+    return [
+        GiftiDataArray(points, intent="NIFTI_INTENT_POINTSET"),
+        GiftiDataArray(triangles, intent="NIFTI_INTENT_TRIANGLE"),
+    ]
 
 
 def _gifti_array(values, name):
@@ -150,23 +187,6 @@ def read_surface_points(path):
     if not np.isfinite(points).all():
         raise FormatError(f"{path}: vertex {np.argmin(np.isfinite(points).all(axis=1))} is not finite")
     return points
-
-
-def _grey_at(head, points):
-    """Tetrahedron of each point by `VERTEX_RULE` (-1: none), and whether that holds it."""
-    from scipy.spatial import cKDTree
-
-    grey = np.flatnonzero(head.tags == TISSUE_TAGS["grey_matter"])
-    if not len(grey):
-        raise FormatError("the head has no grey matter, so a cortical surface has no field")
-    tets = head.tets[grey]
-    owner = tets_at_points(head.nodes_mm, tets, points)
-    held = owner >= 0
-    if not held.all():
-        centres = head.nodes_mm[tets].mean(axis=1)
-        distance, nearest = cKDTree(centres).query(points[~held])
-        owner[~held] = np.where(distance <= NEAR_MM, nearest, -1)
-    return np.where(owner >= 0, grey[owner], -1), held
 
 
 def write_csv(path, head, e_field):

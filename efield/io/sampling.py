@@ -1,10 +1,18 @@
-"""Which tetrahedron holds a point: for images and surfaces that show a field.
+"""Which tetrahedron holds a point: for a field at points, in images and on surfaces.
 
-The rule is the field's own: its value is constant in a tetrahedron, so a point has the value of the
-tetrahedron that holds it. A point on a face takes the tetrahedron that comes first in the mesh.
+One rule everywhere. A point takes the field of the tetrahedron that holds it: the raw field is constant
+there, a recovered one linear. A point on a face takes the tetrahedron that comes first in the mesh. Where
+a tissue is asked for, a point that no tetrahedron of it holds takes the one with the nearest
+barycentre, up to `NEAR_MM`: surfaces of a tissue and its tetrahedra differ by that much.
 """
 
 import numpy as np
+
+from efield.errors import TargetError
+from efield.tissues import TISSUE_NAMES, TISSUE_TAGS
+
+NEAR_MM = 3.0
+"""A point outside the tissue asked for takes the nearest of it up to this distance."""
 
 ON_FACE = 1e-9
 """Barycentric coordinate down to which a point counts as inside."""
@@ -81,6 +89,123 @@ def tets_at_points(nodes_mm, tets, points_mm):
             inside = _inside(corners[owner], row[pair], points[point])
             np.minimum.at(found, point[inside], owner[row[pair[inside]]])
     return np.where(found < len(tets), found, -1)
+
+
+def tets_of_tissue_at(head, points_mm, tissue):
+    """The tetrahedron of a tissue for each point: that which holds it, else the nearest up to `NEAR_MM`.
+
+    Parameters
+    ----------
+    head : object with ``nodes_mm``, ``tets``, ``tags``
+    points_mm : (n, 3) array
+    tissue : str or int
+        Name or tag.
+
+    Returns
+    -------
+    owner : (n,) int array
+        -1 where there is none.
+    held : (n,) bool array
+        Whether it holds the point.
+
+    Raises
+    ------
+    TargetError
+        The head has no such tissue.
+    """
+    from scipy.spatial import cKDTree
+
+    tag = TISSUE_TAGS.get(tissue, -1) if isinstance(tissue, str) else tissue
+    some = np.flatnonzero(head.tags == tag)
+    if not len(some):
+        present = ", ".join(TISSUE_NAMES.get(t, str(t)) for t in np.unique(head.tags).tolist())
+        raise TargetError(f"the head has no tissue {tissue!r}; it has {present}")
+    tets = head.tets[some]
+    owner = tets_at_points(head.nodes_mm, tets, points_mm)
+    held = owner >= 0
+    if not held.all():
+        distance, nearest = cKDTree(head.nodes_mm[tets].mean(axis=1)).query(points_mm[~held])
+        owner[~held] = np.where(distance <= NEAR_MM, nearest, -1)
+    return np.where(owner >= 0, some[owner], -1), held
+
+
+def locate(head, points_mm, *, tissue=None, outside="raise"):
+    """The tetrahedron of each point by the rule of this module.
+
+    Parameters
+    ----------
+    head : object with ``nodes_mm``, ``tets``, ``tags``
+    points_mm : (n, 3) array
+    tissue : str or int, optional
+        Only tetrahedra of this tissue.
+    outside : {"raise", "nan"}
+        What becomes of points without a tetrahedron.
+
+    Returns
+    -------
+    tets : (k,) int array
+        Of the points that have one.
+    held : (n,) bool array
+        Which these are: all of them with "raise".
+
+    Raises
+    ------
+    TargetError
+        Points that are not (n, 3) finite numbers; a point without a tetrahedron.
+    """
+    if outside not in ("raise", "nan"):
+        raise TargetError(f"outside must be 'raise' or 'nan', not {outside!r}")
+    if points_mm.ndim != 2 or points_mm.shape[1] != 3:
+        raise TargetError(f"points_mm must have shape (n, 3), not {points_mm.shape}")
+    finite = np.isfinite(points_mm).all(axis=1)
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        raise TargetError(f"point {bad} is {points_mm[bad].tolist()}; coordinates must be finite, in mm")
+    if not len(points_mm):
+        owner = np.empty(0, np.int64)
+    elif tissue is None:
+        owner = tets_at_points(head.nodes_mm, head.tets, points_mm)
+    else:
+        owner, _ = tets_of_tissue_at(head, points_mm, tissue)
+    held = owner >= 0
+    if outside == "raise" and not held.all():
+        bad = int(np.argmin(held))
+        where = "the head" if tissue is None else f"{tissue!r} or within {NEAR_MM:g} mm of a barycentre"
+        raise TargetError(
+            f"{np.count_nonzero(~held)} of {len(held)} points do not lie in {where}; the first is point "
+            f"{bad} at {np.round(points_mm[bad], 3).tolist()} mm; leave them out, or take nan there by "
+            "outside='nan'"
+        )
+    return owner[held], held
+
+
+def spread(values, held):
+    """`values` (k, 3) of the points that are `held` (n,); NaN at the others."""
+    out = np.full((len(held), values.shape[1]), np.nan)
+    out[held] = values
+    return out
+
+
+def corner_weights(nodes_mm, tets, points_mm):
+    """Barycentric coordinates of points in their tetrahedra, cut at 0 where a point lies outside.
+
+    Parameters
+    ----------
+    nodes_mm : (n_nodes, 3) array
+    tets : (n, 4) int array
+        The tetrahedron of each point.
+    points_mm : (n, 3) array
+
+    Returns
+    -------
+    (n, 4) array
+        They sum to 1.
+    """
+    corners = nodes_mm[tets]
+    edges = (corners[:, 1:] - corners[:, :1]).transpose(0, 2, 1)
+    rest = np.linalg.solve(edges, (points_mm - corners[:, 0])[:, :, None])[:, :, 0]
+    weights = np.maximum(np.column_stack([1.0 - rest.sum(axis=1), rest]), 0.0)
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _cells(points, origin, size):

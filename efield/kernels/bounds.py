@@ -40,8 +40,8 @@ def _cubic(t, step, w):
 
 @jit
 def _field_at(coefficients, origin, step, x, y, z, w, line, values, slopes, bent):
-    """Nine functions at a point of the grid's frame, their gradients (3, 9), and their second
-    derivatives (6, 9): xx, yy, zz, xy, xz, yz."""
+    """Functions (n,) at a point of the grid's frame, their gradients (3, n), and their second
+    derivatives (6, n): xx, yy, zz, xy, xz, yz."""
     i = int(np.floor((x - origin[0]) / step))
     j = int(np.floor((y - origin[1]) / step))
     k = int(np.floor((z - origin[2]) / step))
@@ -58,7 +58,7 @@ def _field_at(coefficients, origin, step, x, y, z, w, line, values, slopes, bent
             for c in range(4):
                 row = column[k + c - 1]
                 w0, w1, w2 = w[2, 0, c], w[2, 1, c], w[2, 2, c]
-                for f in range(9):
+                for f in range(values.shape[0]):
                     line[0, f] += w0 * row[f]
                     line[1, f] += w1 * row[f]
                     line[2, f] += w2 * row[f]
@@ -66,7 +66,7 @@ def _field_at(coefficients, origin, step, x, y, z, w, line, values, slopes, bent
             y0, y1, y2 = w[1, 0, b], w[1, 1, b], w[1, 2, b]
             plain, by_x, by_y = x0 * y0, x1 * y0, x0 * y1
             by_xx, by_yy, by_xy = x2 * y0, x0 * y2, x1 * y1
-            for f in range(9):
+            for f in range(values.shape[0]):
                 values[f] += plain * line[0, f]
                 slopes[0, f] += by_x * line[0, f]
                 slopes[1, f] += by_y * line[0, f]
@@ -93,180 +93,11 @@ def _dot(a, b):
 
 @jit
 def _size(b, k):
-    """Norm over three functionals of component k of nine functions."""
-    return np.sqrt(b[k] ** 2 + b[3 + k] ** 2 + b[6 + k] ** 2)
-
-
-@jit
-def _plane(triangle, plane):
-    """Two orthonormal directions (2, 3) of a triangle's plane."""
-    for c in range(3):
-        plane[0, c] = triangle[1, c] - triangle[0, c]
-        plane[1, c] = triangle[2, c] - triangle[0, c]
-    plane[0] /= np.sqrt(_dot(plane[0], plane[0]))
-    plane[1] -= _dot(plane[0], plane[1]) * plane[0]
-    plane[1] /= np.sqrt(_dot(plane[1], plane[1]))
-
-
-@jit
-def _normal_sum(point, centroids, area_normals, radius, total, change, bend, plane):
-    """Weighted sum of area normals, its derivative, and its second derivatives in a plane."""
-    total[:] = 0.0
-    change[:] = 0.0
-    bend[:] = 0.0
-    for f in range(centroids.shape[0]):
-        dx, dy, dz = point[0] - centroids[f, 0], point[1] - centroids[f, 1], point[2] - centroids[f, 2]
-        s = np.sqrt(dx * dx + dy * dy + dz * dz) / radius
-        if s >= 1.0:
-            continue
-        rest = 1.0 - s
-        weight = rest**4 * (4.0 * s + 1.0)
-        rate = -20.0 * rest**3 / (radius * radius)
-        outer = 60.0 * rest * rest / (radius**4 * max(s, 1e-12))
-        x = dx * plane[0, 0] + dy * plane[0, 1] + dz * plane[0, 2]
-        y = dx * plane[1, 0] + dy * plane[1, 1] + dz * plane[1, 2]
-        for c in range(3):
-            area = area_normals[f, c]
-            total[c] += weight * area
-            change[c, 0] += area * rate * dx
-            change[c, 1] += area * rate * dy
-            change[c, 2] += area * rate * dz
-            bend[c, 0] += area * (rate + outer * x * x)
-            bend[c, 1] += area * (rate + outer * y * y)
-            bend[c, 2] += area * outer * x * y
-
-
-@jit
-def _third_derivatives(point, reach, centroids, area_normals, radius, normal):
-    """Bounds along and across `normal` of the third derivatives of the weighted sum in reach.
-
-    That of the weight is at most ``120 / R^3 (1 - s) max(1 - s, |1 - 2 s|)``.
-    """
-    along, across = 0.0, 0.0
-    for f in range(centroids.shape[0]):
-        dx, dy, dz = point[0] - centroids[f, 0], point[1] - centroids[f, 1], point[2] - centroids[f, 2]
-        s = np.sqrt(dx * dx + dy * dy + dz * dz)
-        near, far = max(s - reach, 0.0) / radius, min((s + reach) / radius, 1.0)
-        if near >= 1.0:
-            continue
-        most = 120.0 * (1.0 - near) * max(1.0 - near, 2.0 * far - 1.0) / radius**3
-        part, whole = _dot(normal, area_normals[f]), _dot(area_normals[f], area_normals[f])
-        along += most * abs(part)
-        across += most * np.sqrt(max(whole - part * part, 0.0))
-    return along, across
-
-
-@jit
-def normal_bounds(begin, end, triangles, finest, centroids, area_normals, radius, normals, slopes, rests):
-    """Smoothed normals at the middle of triangles, and how far they are from linear over them.
-
-    At a point s away from the middle, within the triangle, the normal is ``(n + u) / |n + u|``,
-    u across n, with ``|u - slope s| <= rest``. With S the weighted sum of area normals, u is
-    the part of S across n over that along n. It is expanded in pieces of the triangle.
-
-    Parameters
-    ----------
-    triangles : (n, 3, 3) array
-    finest : float
-        Reach below which pieces are not divided further.
-    centroids, area_normals : (n_triangles, 3) arrays
-        Of the surface: every triangle that the normals feel, at least.
-    radius : float
-        Of the smoothing.
-    normals, slopes, rests : (n, 3), (n, 3, 3), (n,) arrays
-        Outputs; `rests` is inf where no bound is found.
-    """
-    plane, middle, point, part = np.empty((2, 3)), np.empty(3), np.empty(3), np.empty(3)
-    total, change, bend = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
-    u, rate, steps = np.empty(3), np.empty((3, 3)), np.empty((3, 3))
-    for i in range(begin, end):
-        corners, normal, slope = triangles[i], normals[i], slopes[i]
-        _plane(corners, plane)
-        for c in range(3):
-            middle[c] = (corners[0, c] + corners[1, c] + corners[2, c]) / 3.0
-        reach = 0.0
-        for v in range(3):
-            for c in range(3):
-                part[c] = corners[v, c] - middle[c]
-            reach = max(reach, np.sqrt(_dot(part, part)))
-        _normal_sum(middle, centroids, area_normals, radius, total, change, bend, plane)
-        size = np.sqrt(_dot(total, total))
-        rests[i] = np.inf
-        if size == 0.0:
-            normal[:] = 0.0
-            slope[:] = 0.0
-            continue
-        for c in range(3):
-            normal[c] = total[c] / size
-        for d in range(3):
-            along = normal[0] * change[0, d] + normal[1] * change[1, d] + normal[2] * change[2, d]
-            for c in range(3):
-                slope[c, d] = (change[c, d] - normal[c] * along) / size
-        n = int(np.ceil(reach / finest))
-        reach /= n
-        worst = 0.0
-        for p in range(n):
-            for q in range(2 * (n - p) - 1):  # upright pieces, then those upside down
-                upright = q < n - p
-                e, turn = (q, 1.0) if upright else (q - (n - p), -1.0)
-                third = 1.0 / 3.0 if upright else 2.0 / 3.0
-                for c in range(3):
-                    steps[0, c] = (corners[1, c] - corners[0, c]) / n
-                    steps[1, c] = (corners[2, c] - corners[0, c]) / n
-                    point[c] = corners[0, c] + (p + third) * steps[0, c] + (e + third) * steps[1, c]
-                _normal_sum(point, centroids, area_normals, radius, total, change, bend, plane)
-                along = _dot(normal, total)
-                if along <= 0.0:
-                    worst = np.inf
-                    continue
-                for c in range(3):
-                    u[c] = total[c] / along - normal[c]
-                across0 = along * np.sqrt(_dot(u, u))
-                for d in range(3):
-                    up = normal[0] * change[0, d] + normal[1] * change[1, d] + normal[2] * change[2, d]
-                    for c in range(3):
-                        rate[c, d] = (change[c, d] - (normal[c] + u[c]) * up) / along
-                # sizes, in the plane, of the derivatives of the parts of S along and across n
-                along1, across1, along2, across2 = 0.0, 0.0, 0.0, 0.0
-                for k in range(2):
-                    whole, up = 0.0, 0.0
-                    for c in range(3):
-                        one = _dot(change[c], plane[k])
-                        whole += one * one
-                        up += normal[c] * one
-                    along1 += up * up
-                    across1 += max(whole - up * up, 0.0)
-                for k in range(3):
-                    times = 2.0 if k == 2 else 1.0
-                    whole = bend[0, k] ** 2 + bend[1, k] ** 2 + bend[2, k] ** 2
-                    up = normal[0] * bend[0, k] + normal[1] * bend[1, k] + normal[2] * bend[2, k]
-                    along2 += times * up * up
-                    across2 += times * max(whole - up * up, 0.0)
-                along3, across3 = _third_derivatives(point, reach, centroids, area_normals, radius, normal)
-                along1, across1 = np.sqrt(along1), np.sqrt(across1)
-                a2, t2 = np.sqrt(along2) + along3 * reach, np.sqrt(across2) + across3 * reach
-                a1, t1 = along1 + a2 * reach, across1 + t2 * reach
-                t0 = across0 + across1 * reach + 0.5 * t2 * reach * reach
-                least = along - along1 * reach - 0.5 * a2 * reach * reach
-                if least <= 0.0:
-                    worst = np.inf
-                    continue
-                second = t2 / least + 2.0 * t1 * a1 / least**2
-                second += t0 * (a2 / least**2 + 2.0 * a1 * a1 / least**3)
-                # the linear pieces against the linear whole, at the corners of the piece
-                for v in range(3):
-                    one = turn * ((2.0 if v == 0 else -1.0) / 3.0)
-                    two = turn * ((2.0 if v == 1 else -1.0) / 3.0)
-                    for c in range(3):
-                        part[c] = one * steps[0, c] + two * steps[1, c]
-                    off = 0.0
-                    for c in range(3):
-                        apart = u[c]
-                        for d in range(3):
-                            apart += rate[c, d] * part[d] - slope[c, d] * (point[d] - middle[d] + part[d])
-                        off += apart * apart
-                    worst = max(worst, np.sqrt(off) + 0.5 * second * reach * reach)
-        rests[i] = worst
+    """Norm over the functionals of component k of their fields."""
+    total = 0.0
+    for f in range(k, b.shape[0], 3):
+        total += b[f] * b[f]
+    return np.sqrt(total)
 
 
 @jit
@@ -311,9 +142,9 @@ def _second_turn(turn, normal, p, q, v, one, two, out):
 
 @jit
 def _largest_form(hessian, wide, corner):
-    """Bound of a quadratic form of three functionals over the cell: that of pairs of its corners.
+    """Bound of a quadratic form of functionals over the cell: that of pairs of its corners.
 
-    `hessian` (6, 3): entries 11, 22, 33, 12, 13, 23 in the coordinates in which the triangle has
+    `hessian` (6, n): entries 11, 22, 33, 12, 13, 23 in the coordinates in which the triangle has
     the corners (1, 0), (0, 1), (-1, -1) and yaw lies within `wide`.
     """
     for k in range(6):
@@ -326,7 +157,7 @@ def _largest_form(hessian, wide, corner):
         for q in range(p, 6):
             u, v = corner[p], corner[q]
             total = 0.0
-            for f in range(3):
+            for f in range(hessian.shape[1]):
                 form = (
                     u[0] * v[0] * hessian[0, f]
                     + u[1] * v[1] * hessian[1, f]
@@ -364,17 +195,17 @@ def cell_bounds(
     affine,
     slack,
 ):
-    """Three functionals of a coil over cells of tangential placements.
+    """Functionals of a coil over cells of tangential placements.
 
     Everything is in metres and in the grid's frame.
 
     Parameters
     ----------
-    coefficients : (nx, ny, nz, 9 or more) array
-        Three functionals' nine components come first in a row.
+    coefficients : (nx, ny, nz, 3 n_functionals) array
+        The components of each functional's field in turn.
     jerks : (nx, ny, nz, 30) array
         For each grid cell bounds of the third derivatives (xxx, xxy, xxz, xyy, xyz, xzz, yyy,
-        yyz, yzz, zzz) of B_x, B_y, B_z, each the norm over the three functionals.
+        yyz, yzz, zzz) of B_x, B_y, B_z, each the norm over the functionals.
     origin, step : (3,) array, float
     positions, moments : (n_dipoles, 3) arrays
         In the coil's frame.
@@ -389,29 +220,30 @@ def cell_bounds(
     yaw, half_yaw : (n,) arrays
     poses : (n, 3, 4) array
         The reference placement of each cell.
-    values : (n, 3) array
+    values : (n, n_functionals) array
         Functionals there.
-    affine : (n, 6, 3) array
+    affine : (n, 6, n_functionals) array
         The first-order model at the cell's extreme points.
     slack : (n,) array
         The functionals of every placement of a cell lie within this (Euclidean) distance of
         the convex hull of `affine`; inf where no bound is found.
     """
-    w, line = np.empty((3, 3, 4)), np.empty((3, 9))
-    b, slopes, bent = np.empty(9), np.empty((3, 9)), np.empty((6, 9))
+    k_all = values.shape[1]
+    w, line = np.empty((3, 3, 4)), np.empty((3, 3 * k_all))
+    b, slopes, bent = np.empty(3 * k_all), np.empty((3, 3 * k_all)), np.empty((6, 3 * k_all))
     ways, spins = np.empty((3, 3)), np.empty((3, 3))
-    hessian, corner = np.empty((6, 3)), np.empty((6, 3))
+    hessian, corner = np.empty((6, k_all)), np.empty((6, 3))
     pushed, twisted = np.empty(3), np.empty(3)
     products, mixed, part6, sizes = np.empty((6, 6)), np.empty((6, 3, 3)), np.empty(6), np.empty(6)
     point = np.empty(3)
     shift, turn = np.empty((3, 3)), np.empty((3, 3))
     rotation, centre = np.empty((3, 3)), np.empty(3)
     arm, m, force, part = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    gradient = np.empty((3, 6))
+    gradient = np.empty((k_all, 6))
     reach_x, reach_m, grow = np.empty(3), np.empty(3), np.empty(3)
     linear_x, linear_m = np.empty(3), np.empty(3)
     grow3, force3 = np.empty(3), np.empty(3)
-    slope1, bent1, third = np.empty(3), np.empty((3, 3)), np.empty((3, 10))
+    slope1, bent1, third = np.empty(3), np.empty((3, 3)), np.empty(30, np.float32)
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     spin = np.empty(3)
     shape = coefficients.shape
@@ -491,7 +323,7 @@ def cell_bounds(
                 for a in range(3):
                     for e in range(3):
                         mixed[k, a, e] = spins[p, a] * ways[q, e] + spins[q, a] * ways[p, e]
-            for f in range(3):
+            for f in range(k_all):
                 bx, by, bz = b[3 * f], b[3 * f + 1], b[3 * f + 2]
                 values[i, f] += m[0] * bx + m[1] * by + m[2] * bz
                 for c in range(3):
@@ -517,7 +349,7 @@ def cell_bounds(
                 p, q = PAIR_A[k], PAIR_B[k]
                 _second_turn(turn, normal, p, q, arm, spin, part, pushed)
                 _second_turn(turn, normal, p, q, m, spin, part, twisted)
-                for f in range(3):
+                for f in range(k_all):
                     for a in range(3):
                         hessian[k, f] += twisted[a] * b[3 * f + a]
                         for c in range(3):
@@ -552,9 +384,8 @@ def cell_bounds(
                 for q in range(low[1], high[1] + 1):
                     for r in range(low[2], high[2] + 1):
                         row = jerks[p, q, r]
-                        for k in range(10):
-                            for c in range(3):
-                                third[c, k] = max(third[c, k], row[3 * k + c])
+                        for k in range(30):
+                            third[k] = row[k] if row[k] > third[k] else third[k]
 
             second_rest = (2.0 * angle + rest_turn) * rest_turn
             for c in range(3):
@@ -587,7 +418,7 @@ def cell_bounds(
                 for a in range(3):
                     for e in range(3):
                         for g in range(3):
-                            known = third[c, TRIPLE[a, e, g]]
+                            known = third[3 * TRIPLE[a, e, g] + c]
                             slope1[a] += 0.5 * reach_x[e] * reach_x[g] * known
                             bent1[a, e] += reach_x[g] * known
                             mixed3 += reach_x[a] * reach_x[e] * reach_x[g] * known
@@ -606,7 +437,7 @@ def cell_bounds(
                 left += jerk / 6.0
 
         shifts, turns = 0.0, 0.0
-        for f in range(3):
+        for f in range(k_all):
             for c in range(3):
                 shifts += gradient[f, c] ** 2
                 turns += gradient[f, 3 + c] ** 2

@@ -76,6 +76,16 @@ def scale_rows(begin, end, weight, b, x):
 
 
 @jit
+def add_scaled_rows(begin, end, weight, b, x):
+    """``x += weight * b``, one factor a row."""
+    for i in range(begin, end):
+        w = weight[i]
+        row, source = x[i], b[i]
+        for c in range(row.size):
+            row[c] += w * source[c]
+
+
+@jit
 def scale_columns(begin, end, x, scale, y):
     """``y = x * scale``, one factor a column, rounded to the type of `y`."""
     for i in range(begin, end):

@@ -1,4 +1,4 @@
-"""The cortical surface as the boundary of grey matter and CSF, and its normals in grey matter."""
+"""The cortical surface as the boundary of grey matter and CSF, its normals, and the mid-layer."""
 
 import numpy as np
 
@@ -9,6 +9,12 @@ from efield.tissues import TISSUE_TAGS
 
 REACH_MM = 15.0
 """Surface triangles farther from all elements than this are left out; the cortex is thinner."""
+
+MID_LAYER = "mid-layer"
+"""Name by which files ask for :func:`mid_layer`."""
+
+THICKEST_MM = 6.0
+"""Grey matter farther from white matter than twice the thickness of cortex is not cortex."""
 
 SMOOTHING_ROUNDS = 2
 """Times that the normals of neighbouring vertices are averaged, a ring of triangles each."""
@@ -51,13 +57,58 @@ def cortical_normals(head, elements):
 def _cortex_near(head, centres):
     low, high = centres.min(axis=0) - 2 * REACH_MM, centres.max(axis=0) + 2 * REACH_MM
     near = np.all((head.mesh.barycentres_mm >= low) & (head.mesh.barycentres_mm <= high), axis=1)
-    grey = np.flatnonzero(near & (head.tags == TISSUE_TAGS["grey_matter"]))
+    surface = _grey_border(head, near, "csf")
+    if surface is None:
+        raise _no_surface(np.inf)
+    return surface
+
+
+def _grey_border(head, some, tissue):
+    """Faces between grey matter, of the tetrahedra `some` (bool), and a tissue; None without any."""
+    grey = np.flatnonzero(some & (head.tags == TISSUE_TAGS["grey_matter"]))
     neighbours = head.mesh.face_neighbours[grey]
-    beyond = (neighbours >= 0) & (head.tags[neighbours] == TISSUE_TAGS["csf"])
+    beyond = (neighbours >= 0) & (head.tags[neighbours] == TISSUE_TAGS[tissue])
     where, opposite = np.nonzero(beyond)
     if len(where) == 0:
-        raise _no_surface(np.inf)
+        return None
     return TriSurface.of_faces(head.nodes_mm, outward_faces(head.mesh, grey[where], opposite))
+
+
+def mid_layer(head):
+    """The surface half-way through the cortex, from the mesh alone.
+
+    Each vertex of the surface between grey matter and CSF moves half-way to the nearest point of that
+    between grey and white matter. Triangles with a vertex more than `THICKEST_MM` from white matter are left
+    out. Where CHARM left a central surface in the head's folder, that one is smoother:
+    ``head.folder.surface("lh.central")``.
+
+    Parameters
+    ----------
+    head : HeadModel
+
+    Returns
+    -------
+    TriSurface
+
+    Raises
+    ------
+    TargetError
+        The head has no grey matter between CSF and white matter.
+    """
+    everywhere = np.ones(len(head.tags), bool)
+    outer, inner = (_grey_border(head, everywhere, tissue) for tissue in ("csf", "white_matter"))
+    if outer is None or inner is None:
+        raise TargetError("the head has no grey matter between CSF and white matter, so it has no mid-layer")
+    closest, distance, _ = inner.closest(outer.vertices_mm)
+    cortex = (distance <= THICKEST_MM)[outer.triangles].all(axis=1)
+    if not cortex.any():
+        raise TargetError(f"no grey matter has CSF and white matter within {THICKEST_MM:g} mm of each other")
+    return TriSurface.of_faces(0.5 * (outer.vertices_mm + closest), outer.triangles[cortex])
+
+
+def named_surface(head, surface):
+    """The mid-layer where `surface` names it, else `surface` as it is: a file."""
+    return mid_layer(head) if surface == MID_LAYER else surface
 
 
 def _vertex_normals(surface):

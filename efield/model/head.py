@@ -35,6 +35,8 @@ class HeadModel(FieldsOnlyPickle):
         Scalp triangles of the file (node indices); None extracts the outer boundary.
     folder : SubjectFolder or None
         Where the head's T1, MNI transforms, EEG positions and surfaces are.
+    anisotropy : dict or None
+        Where tensors in `conductivity` come from, for provenance: see :func:`efield.with_anisotropy`.
     """
 
     mesh: TetMesh
@@ -43,6 +45,7 @@ class HeadModel(FieldsOnlyPickle):
     space: str = "subject"
     scalp_triangles: np.ndarray | None = field(default=None, repr=False)
     folder: SubjectFolder | None = None
+    anisotropy: dict | None = field(default=None, repr=False)
 
     def __post_init__(self):
         sigma = resolve_conductivity(self.mesh.tags, self.conductivity)

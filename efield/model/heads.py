@@ -90,7 +90,9 @@ def load_head(source, *, conductivity=None, unit="mm"):
         A file that cannot be understood.
     """
     if isinstance(source, HeadModel):
-        return source if conductivity is None else dataclasses.replace(source, conductivity=conductivity)
+        if conductivity is None:
+            return source
+        return dataclasses.replace(source, conductivity=conductivity, anisotropy=None)
     file = read_head_file(source, unit=unit)
     record = file.record
     mesh = TetMesh(record.nodes, record.tets, record.tet_tags)

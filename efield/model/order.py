@@ -4,9 +4,11 @@ Everything that runs over nodes or tetrahedra does so in this order: it halves t
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from efield.kernels import edges as edge_kernel
 from efield.kernels import topology
 from efield.kernels._jit import run_chunks
 from efield.model.arrays import read_only
@@ -40,6 +42,42 @@ class OrderedMesh:
         position[node_order] = np.arange(len(node_order), dtype=np.int32)
         tets, tet_order = _in_order(mesh.tets, position, len(node_order))
         return cls(*map(read_only, (mesh.nodes[node_order], tets, node_order, tet_order)))
+
+    @cached_property
+    def edges(self):
+        """The :class:`Edges` of the mesh."""
+        return Edges.of(self.tets, len(self.nodes))
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """Edges of an ordered mesh, by their smaller node and then their larger one.
+
+    Attributes
+    ----------
+    ends : (n, 2) int32 array
+        Nodes, the smaller first.
+    of_tets : (n_tets, 6) int32 array
+        Edges of each tetrahedron: local nodes 01, 02, 03, 12, 13, 23.
+    """
+
+    ends: np.ndarray
+    of_tets: np.ndarray
+
+    @classmethod
+    def of(cls, tets, n_nodes):
+        """Number the edges of tetrahedra (n_tets, 4)."""
+        count = np.zeros(n_nodes, np.int64)
+        edge_kernel.count_edge_ends(tets, count)
+        pointers = np.concatenate([[0], np.cumsum(count)])
+        larger = np.empty(pointers[-1], np.int32)
+        edge_kernel.fill_edge_ends(tets, pointers[:-1].copy(), larger)
+        run_chunks(edge_kernel.sort_unique, n_nodes, pointers, larger, count)
+        indptr = np.concatenate([[0], np.cumsum(count)])
+        ends, of_tets = np.empty((indptr[-1], 2), np.int32), np.empty((len(tets), 6), np.int32)
+        run_chunks(edge_kernel.pack_edges, n_nodes, pointers, larger, indptr, ends)
+        run_chunks(edge_kernel.edges_of_tets, len(tets), tets, indptr, ends, of_tets)
+        return cls(read_only(ends), read_only(of_tets))
 
 
 def _in_order(tets, position, n_nodes):

@@ -9,6 +9,7 @@ from efield.io.gmsh_views import write_coil_geo
 from efield.io.navigation.files import FORMATS as PLACEMENT_FORMATS
 from efield.io.navigation.words import CONVENTION, pose_words
 from efield.io.pose import write_pose
+from efield.model.cortex import named_surface
 from efield.model.session import NamedPlacement, save_placements
 from efield.results.outputs import check_output_file
 from efield.results.tables import write_best
@@ -17,7 +18,7 @@ SUFFIX_OF = {"mrk": "ant", "mkss": "invesalius", "stmpx": "softaxic", "xml": "lo
 """Placement formats that a suffix tells; the others must be asked for by name."""
 
 
-def export(result, path, format=None, *, image=None, surface=None, quantity="magnE"):
+def export(result, path, format=None, *, image=None, surface=None, quantity="magnE", recovered=False):
     """Write one file of a result; see :meth:`efield.OptimizeResult.export`."""
     path = Path(path)
     name = field_format(path, format)
@@ -27,7 +28,8 @@ def export(result, path, format=None, *, image=None, surface=None, quantity="mag
         if name in OWN_FORMATS:
             OWN_FORMATS[name](result, path)
         elif name in FIELD_FORMATS:
-            _write_field(result, path, name, image=image, surface=surface, quantity=quantity)
+            options = {"image": image, "surface": surface, "quantity": quantity, "recovered": recovered}
+            _write_field(result, path, name, **options)
         elif name in PLACEMENT_FORMATS:
             save_placements(_placements(result), path, format=name, image=image)
         else:
@@ -62,13 +64,23 @@ def _write_table(result, path):
         write_best(result, temporary)
 
 
-def _write_field(result, path, name, **options):
+def _write_field(result, path, name, *, surface=None, recovered=False, **options):
     if result.field is None:
         raise FormatError(
             "this result holds no field (one read from a folder never does); take the field "
             "files of that folder, or simulate the placement again"
         )
-    write_field(path, result.field.head, result.field.E, format=name, facts=_facts(result), **options)
+    field = result.field
+    write_field(
+        path,
+        field.head,
+        field.E,
+        format=name,
+        surface=named_surface(field.head, surface),
+        recovered=field.recovered() if recovered else None,
+        facts=_facts(result),
+        **options,
+    )
 
 
 def _facts(result):

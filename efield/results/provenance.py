@@ -38,6 +38,7 @@ def provenance(head, coil, *, element_order=1, **settings):
         "coil_sha256": coil.sha256,
         "n_dipoles": len(coil.positions_mm),
         "conductivity": {TISSUE_NAMES.get(t, str(t)): v for t, v in head.tag_conductivity.items()},
+        **({} if head.anisotropy is None else {"anisotropy": head.anisotropy}),
         "element_order": element_order,
         "dadt_rule": DADT_RULE,
         **settings,

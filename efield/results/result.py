@@ -84,9 +84,11 @@ class _Record:
         image : path-like, optional
             NIfTI whose grid a ``nii.gz`` takes; the image navigated on, for a navigation system.
         surface : path-like, optional
-            GIFTI surface whose vertices a ``gii`` takes.
+            GIFTI surface whose vertices a ``gii`` takes; "mid-layer": of the mesh's own cortex.
         quantity : {"magnE", "E"}, optional
             Of a ``nii.gz``.
+        recovered : bool, optional
+            Recovered values of the field in place of raw ones, see docs/recovery.md.
 
         Returns
         -------
@@ -143,6 +145,8 @@ class OptimizeResult(_Record):
         What placement noise costs: :class:`efield.search.robust.Robustness`, as plain values.
     certificate : dict or None
         :class:`efield.search.certificate.Certificate`, where one was asked for.
+    discretization : dict or None
+        Error bar of the objective, :class:`efield.search.discretization.Discretization`.
     search : dict
         ``n_positions``, ``n_yaw``, ``n_placements``, ``grid_best``, ``refined_gain``, and
         ``center_mm``: the scalp point the search is centred on.
@@ -174,6 +178,7 @@ class OptimizeResult(_Record):
     field: object = field(default=None, repr=False)
     robustness: dict | None = None
     certificate: dict | None = None
+    discretization: dict | None = None
 
     schema = OPTIMIZE_SCHEMA
 
@@ -186,6 +191,7 @@ class OptimizeResult(_Record):
             "check": None if check is None else vars(check),
             "robustness": self.robustness,
             "certificate": self.certificate,
+            "discretization": self.discretization,
             "search": self.search,
             "best": [
                 {**_pose(b.placement, b.info), "value": b.value, "search_value": b.search_value}
@@ -207,6 +213,7 @@ class OptimizeResult(_Record):
             robustness=body.get("robustness"),
             certificate=body.get("certificate"),
             scene=read_scene(folder / store.SCENE),
+            discretization=body.get("discretization"),
         )
 
 

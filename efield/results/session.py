@@ -19,7 +19,7 @@ from efield.results.parts import ResultWarning
 from efield.results.plain import plain
 from efield.results.provenance import provenance
 from efield.results.result import UNITS, _Record
-from efield.solve.prepared import BLOCK, prepare
+from efield.solve.prepared import prepare
 from efield.tissues import TISSUE_TAGS
 
 SESSION_SCHEMA = "efield.session/1"
@@ -160,7 +160,9 @@ COLUMNS = (
 """Columns of ``session.csv``; fields in V/m at the run's dI/dt. ``grey_`` is all grey matter."""
 
 
-def simulate_session(head, coil, session, region, *, didt=1e6, progress=None, warnings=()):
+def simulate_session(
+    head, coil, session, region, *, didt=1e6, element_order=None, progress=None, warnings=()
+):
     """Simulate every placement of a session and keep the numbers, not the fields.
 
     Parameters
@@ -172,6 +174,8 @@ def simulate_session(head, coil, session, region, *, didt=1e6, progress=None, wa
         Of the ``target_`` columns.
     didt : float
         A/s.
+    element_order : {1, 2}
+        As in :func:`efield.simulate`.
     progress : callable, optional
         Called with (stage, fraction); may raise to cancel.
     warnings : sequence of ResultWarning
@@ -189,7 +193,7 @@ def simulate_session(head, coil, session, region, *, didt=1e6, progress=None, wa
     if not len(session):
         raise PlacementError(f"{session.source}: nothing to simulate: {session.summary()}")
     start = time.perf_counter()
-    prepared = prepare(head)
+    prepared = prepare(head, element_order=element_order)
     rows = [_described(prepared.head, one, i) for i, one in enumerate(session, 1)]
     for row, one in zip(rows, session, strict=True):
         try:
@@ -197,8 +201,8 @@ def simulate_session(head, coil, session, region, *, didt=1e6, progress=None, wa
         except PlacementError as error:
             row["status"] = str(error)
     outside = [i for i, row in enumerate(rows) if row["status"] == SIMULATED]
-    for first in range(0, len(outside), BLOCK):
-        part = outside[first : first + BLOCK]
+    for first in range(0, len(outside), prepared.block):
+        part = outside[first : first + prepared.block]
         fields = forward.simulate(prepared, coil, [session[i] for i in part], didt=didt)
         for i, field in zip(part, fields, strict=True):
             rows[i] |= _measured(field, region, session[i].didt)
@@ -219,7 +223,7 @@ def simulate_session(head, coil, session, region, *, didt=1e6, progress=None, wa
         },
         warnings=tuple(warnings),
         timings={"forward": seconds, "total": seconds},
-        provenance=provenance(prepared.head, coil, element_order=1),
+        provenance=provenance(prepared.head, coil, element_order=prepared.element_order),
     )
 
 

@@ -43,7 +43,7 @@ def summarise_field(field, coil, region, *, timings, clearance_mm=None, warnings
         metrics=metrics,
         warnings=tuple(warnings),
         timings=timings,
-        provenance=provenance(head, coil, element_order=1, residual=field.residual),
+        provenance=provenance(head, coil, element_order=field.element_order, residual=field.residual),
         field=field,
         scene=Scene.of(coil, region.elements),
     )

@@ -7,18 +7,20 @@ model is the spline itself.
 """
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations_with_replacement
 
 import numpy as np
 
 from efield.adjoint.current import GROUP
-from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
+from efield.adjoint.spline import CoilExtent
 from efield.errors import SearchError
 from efield.frames import tangent_axes
-from efield.kernels import bounds as kernel
 from efield.kernels._jit import run_chunks
+from efield.kernels.bounds import cell_bounds
+from efield.kernels.normals import normal_bounds
 from efield.model.surface import NORMAL_RADIUS_MM
+from efield.search.measures import MeanMagnitude
 from efield.units import to_m, to_mm
 
 EPSILON = 0.01
@@ -49,6 +51,10 @@ SLAB = 4
 
 ROUNDING = 1e-6
 """Relative widening of tabulated bounds: they are stored, and their spline is, in float32."""
+
+
+FLOAT32 = 1e-5
+"""Relative widening of values that are summed over modes in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,22 +106,24 @@ class Certificate:
         return {**values, "holds": self.holds}
 
 
-def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, epsilon=EPSILON):
+def certify(field, coil, objective, grid, scalp, pose, *, functional, distance_mm, didt, epsilon=EPSILON):
     """Bound the searched functional over every tangential placement of a search region.
 
     Parameters
     ----------
     field : SplineField
-        The stated exterior model, of three functionals or fewer.
+        The stated exterior model.
     coil : Coil
-    objective : Objective
+    objective : Objective or ModeObjective
         Its ``of_functionals`` must be convex, grow at most as fast as its argument, and not
-        exceed it in size: a norm, or a component.
+        exceed it in size: a norm, a component, or mean |E| of orthonormal modes.
     grid : ScalpGrid
         The region: every point of the scalp within its radius whose triangle faces outwards.
     scalp : TriSurface
     pose : (4, 4) array
         The reported placement.
+    functional : str
+        Name of what is bounded.
     distance_mm, didt : float
     epsilon : float
         Cells are divided until none can beat the reported value by more than this; or the
@@ -128,7 +136,7 @@ def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, eps
     Raises
     ------
     SearchError
-        An epsilon that is not positive, or more functionals than three.
+        An epsilon that is not positive.
     """
     start = time.perf_counter()
     if not 0 < epsilon < np.inf:
@@ -152,7 +160,7 @@ def certify(field, coil, objective, grid, scalp, pose, *, distance_mm, didt, eps
         bound = max(bound, left)
     known = bool(np.isfinite(bound))
     return Certificate(
-        functional=objective.functional,
+        functional=functional,
         value=value,
         bound=float(bound) if known else None,
         epsilon=float(bound / value - 1.0) if known else None,
@@ -182,20 +190,28 @@ def require_certifiable(run, found):
 
 
 def certify_run(run, found, pose, epsilon):
-    """:func:`certify` for a placement of a run, by the functionals of the mean field."""
-    field = found.field
-    if not run.goal.exact:  # the search's own field carries the modes
-        extent = CoilExtent.of(run.coil)
-        spacing = SPACING_MM[closeness(run.dipole_height_mm)]
-        centres, axes = found.poses[:, :3, 3], found.poses[:, :3, 2]
-        field = SplineField.over(found.model, extent, centres, axes, spacing_mm=spacing)
+    """:func:`certify` for a placement of a run.
+
+    For what is convex in its functionals: an objective of the mean field, and mean |E| by its modes;
+    for others, and beside regions to avoid, |mean E| stands in.
+    """
+    parts = getattr(found.field, "parts", (found.field,))
+    by_modes = isinstance(run.goal.measure, MeanMagnitude) and not run.avoided
+    if not by_modes:
+        parts = parts[:1]  # the mean field's
+    field = replace(
+        parts[0],
+        coefficients=tuple(group for part in parts for group in part.coefficients),
+        n_functionals=sum(part.n_functionals for part in parts),
+    )
     return certify(
         field,
         run.coil,
-        run.goal,
+        found.goal if by_modes else run.goal,
         found.grid,
         run.head.scalp,
         pose,
+        functional=run.goal.name if by_modes else run.goal.functional,
         distance_mm=run.constraints.distance_mm,
         didt=run.didt,
         epsilon=epsilon,
@@ -237,6 +253,7 @@ class _Bounding:
     """What bounds cells, in the grid's frame and metres."""
 
     field: object
+    coefficients: np.ndarray
     jerks: np.ndarray
     coil: object
     rates: np.ndarray
@@ -252,8 +269,6 @@ class _Bounding:
 
     @classmethod
     def of(cls, field, coil, objective, grid, scalp, distance_mm, didt):
-        if len(field.coefficients) != 1:
-            raise SearchError(f"the certificate takes up to {GROUP} functionals, not {field.n_functionals}")
         outward = scalp.smooth_normal(grid.center_mm)[0]
         reach = np.linalg.norm(scalp.corners_mm - scalp.centroids_mm[:, None], axis=2).max(axis=1)
         nearest = np.linalg.norm(scalp.centroids_mm - grid.center_mm, axis=1) - reach
@@ -264,10 +279,13 @@ class _Bounding:
         turn = field.rotation
         zero, quarter = tangent_axes(-outward)
         strength = np.linalg.norm(coil.moments, axis=1)
+        coefficients = np.concatenate([c[..., : 3 * GROUP] for c in field.coefficients], axis=-1)
+        coefficients = np.ascontiguousarray(coefficients[..., : 3 * field.n_functionals])
         across2 = np.sum(coil.positions[:, :2] ** 2, axis=1)
         return cls(
             field=field,
-            jerks=spline_jerks(field.coefficients[0], field.step),
+            coefficients=coefficients,
+            jerks=spline_jerks(coefficients, field.step),
             coil=coil,
             rates=-didt * coil.moments,
             objective=objective,
@@ -293,7 +311,7 @@ class _Bounding:
         n = len(corners)
         normals, slopes, rests = np.empty((n, 3)), np.empty((n, 3, 3)), np.empty(n)
         run_chunks(
-            kernel.normal_bounds,
+            normal_bounds,
             n,
             corners,
             float(to_m(FINEST_MM)),
@@ -310,21 +328,22 @@ class _Bounding:
     def evaluate(self, cells):
         """Upper bounds (n,) over cells, values (n,) at their references and those poses."""
         poses, values, affine, slack = self.hulls(cells)
-        k = self.field.n_functionals
-        highest = self.objective.of_functionals(affine[..., :k]).max(axis=1) + slack
-        found = self.objective.of_functionals(values[:, :k])
+        hull = self.objective.of_functionals(affine).max(axis=1)
+        highest = hull + FLOAT32 * np.abs(hull) + slack
+        found = self.objective.of_functionals(values)
         return highest, np.where(np.isfinite(slack), found, -np.inf), poses
 
     def hulls(self, cells):
-        """What :func:`efield.kernels.bounds.cell_bounds` says of cells: poses, values, affine, slack."""
+        """What :func:`cell_bounds` says of cells: poses, values, affine, slack."""
         n, extent = len(cells.yaw), CoilExtent.of(self.coil)
-        poses, values = np.empty((n, 3, 4)), np.empty((n, GROUP))
-        affine, slack = np.empty((n, 6, GROUP)), np.empty(n)
+        k = self.field.n_functionals
+        poses, values = np.empty((n, 3, 4)), np.empty((n, k))
+        affine, slack = np.empty((n, 6, k)), np.empty(n)
         patches = cells.patches.among(cells.patch)
         run_chunks(
-            kernel.cell_bounds,
+            cell_bounds,
             n,
-            self.field.coefficients[0],
+            self.coefficients,
             self.jerks,
             self.field.origin,
             self.field.step,
@@ -396,13 +415,13 @@ def spline_jerks(coefficients, step):
 
     Parameters
     ----------
-    coefficients : (nx, ny, nz, 9 or more) array
+    coefficients : (nx, ny, nz, 3 n_functionals) array
     step : float, m
 
     Returns
     -------
     (nx, ny, nz, 30) float32 array
-        For `TRIPLES` of axes and the components B_x, B_y, B_z the largest norm over the three
+        For `TRIPLES` of axes and the components B_x, B_y, B_z the largest norm over the
         functionals; 0 where the spline has no value.
     """
     jerks = np.zeros((*coefficients.shape[:3], 30), np.float32)
@@ -414,8 +433,8 @@ def _fill_jerks(begin, end, coefficients, step, jerks):
     """The cells ``begin + 1`` ... ``end`` along the first axis of :func:`spline_jerks`."""
     for first in range(begin, end, SLAB):
         last = min(first + SLAB, end)
-        slab = coefficients[first : last + 3, ..., : 3 * GROUP].astype(np.float64)
-        fields = np.moveaxis(slab.reshape(*slab.shape[:3], GROUP, 3), (3, 4), (0, 1)).copy()
+        slab = coefficients[first : last + 3].astype(np.float64)
+        fields = np.moveaxis(slab.reshape(*slab.shape[:3], -1, 3), (3, 4), (0, 1)).copy()
         largest = np.zeros((10, 3, *(n - 3 for n in slab.shape[:3])))
         for k, axes in enumerate(TRIPLES):
             orders = [axes.count(axis) for axis in range(3)]

@@ -299,7 +299,7 @@ class Places:
         """
         levels = np.arange(0.0, HIGHEST_MM + 1e-9, LIFT_STEP_MM)
         top = _raised(base_poses, HIGHEST_MM)
-        heights = _HeightField.over(head.scalp, coil, np.concatenate([base_poses, top]))
+        heights = HeightField.over(head.scalp, coil, np.concatenate([base_poses, top]))
         points = _thinned(coil.extent_mm, POINT_SPACING_MM)
         checked = np.arange(-180.0, 180.0, YAW_CHECK_DEG)
         nearest = np.round((np.asarray(yaw_deg) + 180.0) / YAW_CHECK_DEG).astype(int) % len(checked)
@@ -338,8 +338,11 @@ def _thinned(points, spacing):
 
 
 @dataclass(frozen=True, eq=False)
-class _HeightField:
-    """Height of the outermost scalp along one direction, on a grid; -inf where there is none."""
+class HeightField:
+    """Height of the outermost scalp along one direction, on a grid; -inf where there is none.
+
+    `over` makes it for a coil at every yaw of some poses.
+    """
 
     heights: np.ndarray
     slope: np.ndarray

@@ -3,7 +3,8 @@
 Forward solutions spread over the search region give the modes; one adjoint solve each and the
 exterior field of their currents give the coefficients of any pose. As many modes are taken as the
 objective needs on snapshots left out; the error that is reported adds placements that had no part
-in anything.
+in anything. Modes and the functionals beside the mean field are of first order in any case: they are a
+small part of the field, and cost many solves; the placements that measure the error are of the run's.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from efield.search.avoid import GuardedObjective
 from efield.search.evaluate import functionals_over_yaw
 from efield.search.maxima import turned
 from efield.search.objectives import ModeObjective
-from efield.solve.prepared import BLOCK
 
 UNSEEN = 8
 """Placements solved forward only to measure the error."""
@@ -54,6 +54,8 @@ class TargetOperator:
     field : JointField
         Coefficients of the modes from the coil's pose.
     goal : ModeObjective
+    models : tuple of HarmonicField
+        What the parts of `field` are the splines of, one each.
     n_snapshots, n_unseen : int
         Forward solutions that made the modes, and others that the error comes from.
     worst : float
@@ -62,6 +64,7 @@ class TargetOperator:
 
     field: JointField
     goal: ModeObjective
+    models: tuple
     n_snapshots: int
     n_unseen: int
     worst: float
@@ -110,8 +113,8 @@ def _farthest_first(points, start, count):
 def fields_on_target(prepared, coil, poses, elements, didt, report=None):
     """E (n, n_elements, 3) of forward solutions on some elements; `report` gets a fraction."""
     fields = []
-    for start in range(0, len(poses), BLOCK):
-        batch = [Placement(pose) for pose in poses[start : start + BLOCK]]
+    for start in range(0, len(poses), prepared.block):
+        batch = [Placement(pose) for pose in poses[start : start + prepared.block]]
         solved = solve_potentials(prepared, coil, batch, didt, RTOL)
         fields += [solved.on_elements(k, elements) for k in solved.columns]
         if report is not None:
@@ -152,20 +155,22 @@ def build_operator(run, found):
     measured = _measured(run)
     count = max(m.measure.snapshots for m in measured)
     poses = spread_poses(found, count + UNSEEN)
-    fields = fields_on_target(
-        run.prepared,
-        run.coil,
-        poses,
-        np.concatenate([m.elements for m in measured]),
-        run.didt,
-        lambda fraction: run.clock.report("modes", 0.4 * fraction),
-    )
+    everywhere = np.concatenate([m.elements for m in measured])
+
+    def solved(prepared, poses):
+        def report(fraction):
+            run.clock.report("modes", 0.4 * fraction)
+
+        return fields_on_target(prepared, run.coil, poses, everywhere, run.didt, report)
+
+    snapshots = solved(run.prepared.first_order, poses[:count])
+    fields = np.concatenate([snapshots, solved(run.prepared, poses[count:])])
     fields = _split(fields, [len(m.elements) for m in measured], axis=1)
     modes, left_out_errors = zip(
         *(choose_modes(m.measure, e[:count], m.volumes) for m, e in zip(measured, fields, strict=True)),
         strict=True,
     )
-    field = _joint_field(run, found, measured, modes)
+    field, models = _joint_field(run, found, measured, modes)
     goals = [
         ModeObjective(m.measure, own, m.measure.is_smooth(e[0], m.volumes))
         for m, own, e in zip(measured, modes, fields, strict=True)
@@ -181,7 +186,7 @@ def build_operator(run, found):
         )
     ]
     goal = _joint_goal(run, goals, sizes, worst)
-    return TargetOperator(field, goal, count, UNSEEN, float(max(worst)))
+    return TargetOperator(field, goal, models, count, UNSEEN, float(max(worst)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,22 +206,25 @@ def _measured(run):
 
 
 def _joint_field(run, found, measured, modes):
-    """The mean field's exterior field, followed by those of all other modes."""
+    """The mean field's exterior field, followed by those of all other modes, and their models."""
     new = [own.weights[m.known :] for m, own in zip(measured, modes, strict=True)]
     if not sum(map(len, new)):
-        return found.field
+        return found.field, (found.model,)
     weights = np.zeros((sum(map(len, new)), sum(w.shape[1] for w in new), 3))
     row = column = 0
     for block in new:
         weights[row : row + len(block), column : column + block.shape[1]] = block
         row, column = row + len(block), column + block.shape[1]
     elements = np.concatenate([m.elements for m in measured])
-    parts = [found.field]
+    parts = [(found.model, found.field)]
     for start in range(0, len(weights), AT_ONCE):
-        currents = adjoint_currents(run.prepared, elements, weights[start : start + AT_ONCE], rtol=RTOL)
-        parts.append(found.exterior.of(currents)[1])
+        currents = adjoint_currents(
+            run.prepared.first_order, elements, weights[start : start + AT_ONCE], rtol=RTOL
+        )
+        parts.append(found.exterior.of(currents))
         run.clock.report("modes", 0.4 + 0.4 * min(1.0, (start + AT_ONCE) / len(weights)))
-    return JointField(tuple(parts))
+    models, fields = zip(*parts, strict=True)
+    return JointField(fields), models
 
 
 def _joint_goal(run, goals, sizes, worst):

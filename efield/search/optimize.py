@@ -11,6 +11,8 @@ from efield.search.candidates import Search
 from efield.search.certificate import EPSILON, certify_run, require_certifiable
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
+from efield.search.deform import best_setting
+from efield.search.discretization import discretization
 from efield.search.noise import PoseNoise
 from efield.search.objectives import make_objective
 from efield.search.report import make_result
@@ -33,12 +35,13 @@ def optimize_coil(
     avoid=None,
     robust=None,
     didt=1e6,
-    element_order=1,
+    element_order=None,
     verify=True,
     n_best=10,
     out_dir=None,
     progress=None,
     certify=False,
+    deform=None,
 ):
     """Find the coil placement that maximises the field in a target.
 
@@ -70,7 +73,8 @@ def optimize_coil(
         result states what the noise of neuronavigation costs.
     didt : float
         Rate of change of the coil current, A/s; values scale with it.
-    element_order : {1}
+    element_order : {1, 2}
+        Order of the finite elements; None is that of a prepared head, else 1.
     verify : bool
         Compare the optimum's forward field with its reciprocity value.
     n_best : int
@@ -82,6 +86,9 @@ def optimize_coil(
     certify : bool or float
         Bound what any placement of the region can reach, to within a share of the reported
         value (True: 1 %). Takes minutes; see docs/certificate.md.
+    deform : int, optional
+        For a coil with movable parts: try so many settings of each, their ranges' ends among
+        them, refine the best, and place the coil at that. Without it the parts stay as they are.
 
     Returns
     -------
@@ -116,6 +123,10 @@ def optimize_coil(
         element_order=element_order,
         avoided=lambda model, region: resolve_avoid(avoid, model, region),
     )
+    settings = None
+    if deform is not None:
+        coil, settings = best_setting(run, deform)
+        run = run.with_(coil=coil)
     found = run.explore()
     if epsilon is not None:
         require_certifiable(run, found)
@@ -130,6 +141,8 @@ def optimize_coil(
         check = run.check(field) if verify else None
     if robust is None:  # else the search's values are measures under noise, not the objective's
         found = replace(found, operator=judged_operator(found.operator, best))
+    with clock.stage("discretization"):
+        error_bar = discretization(run, field, best[0].value)
     pose = best[0].placement.matsimnibs
     with clock.stage("robustness"):
         noise = robust or PoseNoise.neuronavigation()
@@ -138,7 +151,9 @@ def optimize_coil(
     if epsilon is not None:
         with clock.stage("certificate"):
             certificate = certify_run(run, found, pose, epsilon)
-    result = make_result(run, found, best, n_best, field, check, spread, certificate)
+    result = make_result(run, found, best, n_best, field, check, spread, certificate, error_bar)
+    if settings is not None:
+        result = replace(result, search={**result.search, "deformations": settings})
     if out_dir is not None:
         result.save(out_dir)
     return result

@@ -14,7 +14,6 @@ from efield.search.clock import Clock
 from efield.search.constraints import Constraints
 from efield.search.objectives import make_objective
 from efield.search.run import start_run
-from efield.solve.prepared import BLOCK
 from efield.tissues import TISSUE_TAGS
 
 HALF_VALUE_VOLUME = "half_value_volume"
@@ -201,8 +200,9 @@ def _solved(run, poses, focus):
     """Target and off-target values (n,), (n,) of poses by forward solutions."""
     grey = np.flatnonzero(run.head.tags == TISSUE_TAGS["grey_matter"])
     values, off = [], []
-    for start in range(0, len(poses), BLOCK):
-        placements = [Placement(pose) for pose in poses[start : start + BLOCK]]
+    block = run.prepared.block
+    for start in range(0, len(poses), block):
+        placements = [Placement(pose) for pose in poses[start : start + block]]
         batch = solve_potentials(run.prepared, run.coil, placements, run.didt)
         for k in batch.columns:
             values.append(run.value_of(batch.on_elements(k, run.region.elements)))

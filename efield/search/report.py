@@ -24,7 +24,7 @@ OPERATOR_WARN_ABOVE = {"small": 5e-3, "large": 1e-2}
 """Error of the target operator that calls for a warning, for targets up to 10 mm and beyond."""
 
 
-def make_result(run, found, best, n_best, field, check, spread, certificate):
+def make_result(run, found, best, n_best, field, check, spread, certificate, error_bar):
     """Gather what one run found into an :class:`OptimizeResult`.
 
     Parameters
@@ -39,6 +39,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
     check : Check or None
     spread : Robustness
     certificate : Certificate or None
+    error_bar : Discretization
     """
     top = best[0]
     grid_best = float(found.values.max())
@@ -53,7 +54,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
     return OptimizeResult(
         placement=top.placement,
         placement_info=top.info,
-        objective=ObjectiveValue(_name(run), top.value, run.goal.unit),
+        objective=ObjectiveValue(run.objective_name, top.value, run.goal.unit),
         didt=run.didt,
         target=run.region.summary(),
         metrics=metrics,
@@ -86,15 +87,17 @@ def make_result(run, found, best, n_best, field, check, spread, certificate):
         },
         robustness=spread.as_dict(),
         certificate=None if certificate is None else certificate.as_dict(),
+        discretization=error_bar.as_dict(),
         warnings=tuple(_warnings(run, found, top, check, metrics)),
         timings=run.clock.total(),
         provenance=provenance(
             run.head,
             run.coil,
+            element_order=run.prepared.element_order,
             target=run.region.name,
             search=asdict(run.search),
             constraints=asdict(run.constraints),
-            objective=_name(run),
+            objective=run.objective_name,
             adjoint_residual=run.currents.residual.max(),
             forward_residual=field.residual,
         ),
@@ -108,12 +111,6 @@ def _tilt(run, best):
     if best.info["scalp_mm"] is None:
         return None
     return tilt_deg(run.head.scalp, best.placement.matsimnibs, np.array(best.info["scalp_mm"]))
-
-
-def _name(run):
-    """Name of what is maximised."""
-    off = [f" - {a.weight:g} x {a.name} in {a.region.name}" for a in run.avoided if a.weight > 0]
-    return "".join([run.goal.name, *off])
 
 
 def _off_target_facts(run, best):

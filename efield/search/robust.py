@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from efield.adjoint.modes import JointField
 from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.errors import SearchError
 from efield.frames import yaw_to_midline
@@ -130,7 +131,7 @@ class Robustness:
     ----------
     noise : PoseNoise
     functional : str
-        What is valued: a function of the mean field in the target.
+        What is valued: the objective.
     optimized : bool
         Whether the placement was chosen for this noise.
     n_samples : int
@@ -259,12 +260,12 @@ def values_of(field, coil, objective, didt):
     return lambda poses: objective.of_functionals(field.functionals(coil, poses, didt))
 
 
-def field_around(model, coil, poses, noise, *, height_mm):
-    """A spline field that holds a coil at poses, moved by the noise or as far as the map looks.
+def field_around(models, coil, poses, noise, *, height_mm):
+    """Spline fields that hold a coil at poses, moved by the noise or as far as the map looks.
 
     Parameters
     ----------
-    model : HarmonicField
+    models : tuple of HarmonicField
     coil : Coil
     poses : (n, 4, 4) array
     noise : PoseNoise
@@ -276,14 +277,17 @@ def field_around(model, coil, poses, noise, *, height_mm):
     moved = poses[:, None] @ np.concatenate([np.eye(4)[None], motions(rays), noise.motions()])
     moved = moved.reshape(-1, 4, 4)
     spacing = SPACING_MM[closeness(height_mm)]
-    return SplineField.over(model, extent, moved[:, :3, 3], moved[:, :3, 2], spacing_mm=spacing)
+    centres, axes = moved[:, :3, 3], moved[:, :3, 2]
+    return JointField(
+        tuple(SplineField.over(model, extent, centres, axes, spacing_mm=spacing) for model in models)
+    )
 
 
 def robust_placements(run, found, noise, count):
     """The best distinct placements under a noise, polished with its measure.
 
-    Searched by the functionals of the mean field, whatever the objective: with exact gradients
-    for the mean and CVaR, without derivatives for a percentile.
+    The objective itself is searched, whatever it is, on the functionals of the grid search: with
+    exact gradients where objective and measure have them.
 
     Parameters
     ----------
@@ -299,8 +303,8 @@ def robust_placements(run, found, noise, count):
     """
     picks = distinct_maxima(found, CANDIDATES)
     poses = np.stack([run.placed(found, i, j) for i, j in picks])
-    field = field_around(found.model, run.coil, run.leaning(poses), noise, height_mm=run.dipole_height_mm)
-    field, goal = noisy(field, run.goal, noise)
+    field = field_around(found.models, run.coil, run.leaning(poses), noise, height_mm=run.dipole_height_mm)
+    field, goal = noisy(field, found.goal, noise)
     values = goal.of_functionals(field.functionals(run.coil, poses, run.didt))
     order = np.argsort(-values, kind="stable")[:count]
     chosen = [(poses[k], float(values[k])) for k in order]
@@ -322,7 +326,7 @@ def robust_placements(run, found, noise, count):
 
 
 def robustness_of(run, found, pose, noise, *, optimized):
-    """:class:`Robustness` of a placement of a run, by the functionals of the mean field."""
-    field = field_around(found.model, run.coil, pose[None], noise, height_mm=run.dipole_height_mm)
-    value = values_of(field, run.coil, run.goal, run.didt)
-    return robustness(value, pose, noise, functional=run.goal.functional, optimized=optimized)
+    """:class:`Robustness` of a placement of a run, by the functionals of its grid search."""
+    field = field_around(found.models, run.coil, pose[None], noise, height_mm=run.dipole_height_mm)
+    value = values_of(field, run.coil, found.goal, run.didt)
+    return robustness(value, pose, noise, functional=run.objective_name, optimized=optimized)

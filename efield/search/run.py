@@ -1,5 +1,6 @@
 """The stages of one optimization: grid, exact search, polish, forward judgement."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,7 +26,7 @@ from efield.search.evaluate import TRUSTED, functionals_over_yaw
 from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, ranked, turned
 from efield.search.operator import build_operator, every_nth, grid_values, relative_errors
 from efield.search.polish import ScalpChart, polish
-from efield.solve.prepared import BLOCK, PreparedHead, prepare
+from efield.solve.prepared import PreparedHead, prepare
 from efield.units import point_words, to_mm
 
 CHECK_WARN_ABOVE = 1e-3
@@ -88,6 +89,11 @@ class Found:
     yaw_error: float
     operator: object = None
     off_target: np.ndarray | None = None
+
+    @property
+    def models(self):
+        """Exterior models of everything that `goal` takes, one after the other."""
+        return (self.model,) if self.operator is None else self.operator.models
 
     @property
     def on_edge(self):
@@ -157,6 +163,20 @@ class Run:
         self.volumes = region.volumes_mm3 * 1e-9
         with clock.stage("adjoint"):
             self.currents = adjoint_currents(prepared, region.elements, goal.weights(self.volumes))
+
+    def with_(self, **changes):
+        """The run with another coil, search, constraints or didt; the adjoint currents are shared."""
+        new = copy(self)
+        for name, value in changes.items():
+            setattr(new, name, value)
+        new.__dict__.pop("dipole_height_mm", None)
+        return new
+
+    @property
+    def objective_name(self):
+        """Name of what is maximised."""
+        off = [f" - {a.weight:g} x {a.name} in {a.region.name}" for a in self.avoided if a.weight > 0]
+        return "".join([self.goal.name, *off])
 
     def explore(self):
         """Search the grid, once more with a larger radius where the optimum lies on its edge."""
@@ -367,8 +387,9 @@ class Run:
         """
         placements = [Placement(pose) for pose, _ in chosen]
         values, off_target, batches = [], [], []
-        for start in range(0, len(placements), BLOCK):
-            batch = solve_potentials(self.prepared, self.coil, placements[start : start + BLOCK], self.didt)
+        block = self.prepared.block
+        for start in range(0, len(placements), block):
+            batch = solve_potentials(self.prepared, self.coil, placements[start : start + block], self.didt)
             for k in batch.columns:
                 value, off = self.values_of(batch, k)
                 values.append(value)
@@ -420,7 +441,7 @@ class Run:
 
 
 def start_run(
-    head, coil, target, goal, *, search, constraints, didt, clock, element_order=1, avoided=lambda *_: ()
+    head, coil, target, goal, *, search, constraints, didt, clock, element_order=None, avoided=lambda *_: ()
 ):
     """Load and prepare what a search needs.
 

@@ -10,18 +10,21 @@ import numpy as np
 import scipy.sparse
 
 from efield.errors import EfieldError
-from efield.fem.assemble import Geometry, Operators, assemble, geometry
+from efield.fem.assemble import geometry
+from efield.fem.elements import ORDERS, LinearElements, QuadraticElements
 from efield.fem.source import element_field
-from efield.kernels import fem as kernel
-from efield.kernels._jit import run_chunks
 from efield.memory import require_memory
 from efield.model.heads import load_head
 from efield.solve.block_cg import Solution, solve
 from efield.solve.matrix import SparseMatrix
 from efield.solve.multigrid import Multigrid
+from efield.solve.two_level import BlockMatrix, TwoLevel
 
 BLOCK = 16
 """Right-hand sides solved at once: enough to share the matrix, few enough to stay in cache."""
+
+SECOND_ORDER_BLOCK = 4
+"""The same at second order, where blocks of 16 would need more memory than the matrix."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,18 +35,37 @@ class PreparedHead:
     """
 
     head: object
-    geometry: Geometry = field(repr=False)
-    operators: Operators = field(repr=False)
-    stiffness: SparseMatrix = field(repr=False)
-    multigrid: Multigrid = field(repr=False)
+    elements: LinearElements | QuadraticElements
+    stiffness: SparseMatrix | BlockMatrix = field(repr=False)
+    multigrid: Multigrid | TwoLevel = field(repr=False)
 
     def __reduce__(self):
-        return prepare, (self.head,)
+        return _prepared_again, (self.head, self.element_order)
+
+    @property
+    def element_order(self):
+        """Order of the finite elements, 1 or 2."""
+        return self.elements.order
+
+    @property
+    def block(self):
+        """Right-hand sides solved at once."""
+        return BLOCK if self.element_order == 1 else SECOND_ORDER_BLOCK
+
+    @property
+    def geometry(self):
+        """The ordered mesh with its conductivities."""
+        return self.elements.geometry
+
+    @property
+    def operators(self):
+        """First-order stiffness and source operator."""
+        return self.elements.operators
 
     @property
     def nodes(self):
-        """(n, 3) used nodes in solver order, m."""
-        return self.geometry.nodes
+        """(n, 3) where dA/dt is sampled, m: used nodes in solver order; at order 2 then midpoints."""
+        return self.elements.nodes
 
     def solve(self, b, *, rtol):
         """Solve ``K x = b`` for an (n, k) block in solver order.
@@ -54,9 +76,10 @@ class PreparedHead:
             The residual stalls above `rtol`.
         """
         n, k = b.shape
+        block = self.block
         x, residual, iterations = np.empty((n, k)), np.empty(k), 0
-        for start in range(0, k, BLOCK):
-            columns = slice(start, start + BLOCK)
+        for start in range(0, k, block):
+            columns = slice(start, start + block)
             part = solve(
                 self.stiffness, self._single, self.multigrid, np.ascontiguousarray(b[:, columns]), rtol
             )
@@ -65,21 +88,11 @@ class PreparedHead:
         return Solution(x, residual, iterations)
 
     def source_load(self, dadt):
-        """Right-hand sides ``b = -source . dadt`` of node values (n, 3, k), V/m; returns (n, k)."""
-        out = np.empty((len(self.nodes), dadt.shape[2]))
-        run_chunks(
-            kernel.source_times,
-            len(out),
-            self.operators.indptr,
-            self.operators.indices,
-            self.operators.source,
-            dadt,
-            out,
-        )
-        return out
+        """Right-hand sides (n, k) of dA/dt (n, 3, k) at :attr:`nodes`, V/m."""
+        return self.elements.source_load(dadt)
 
     def element_field(self, potential, dadt, elements):
-        """E of some tetrahedra from values at the nodes.
+        """E of some tetrahedra (the mean over each) from a solution and dA/dt at the nodes.
 
         Parameters
         ----------
@@ -92,10 +105,8 @@ class PreparedHead:
         -------
         (m, 3) array, V/m
         """
-        geo = self.geometry
-        potential, dadt = np.ascontiguousarray(potential), np.ascontiguousarray(dadt)
-        tets = geo.tets[self.tet_position[elements]]
-        return element_field(geo.nodes, tets, potential, dadt, np.arange(len(tets)))
+        where = self.tet_position[elements]
+        return element_field(self.head.mesh.ordered, potential, dadt, where, np.arange(len(where)))
 
     @cached_property
     def tet_position(self):
@@ -104,20 +115,28 @@ class PreparedHead:
         position[self.geometry.tet_order] = np.arange(len(position))
         return position
 
+    @cached_property
+    def first_order(self):
+        """The same head prepared at first order; shares its arrays."""
+        if self.element_order == 1:
+            return self
+        elements = LinearElements(self.geometry, self.operators)
+        return PreparedHead(self.head, elements, self.stiffness.corners, self.multigrid.multigrid)
+
     @property
     def _single(self):
         return self.multigrid.finest
 
 
-def prepare(head, *, element_order=1):
+def prepare(head, *, element_order=None):
     """Assemble a head and set its solver up.
 
     Parameters
     ----------
     head : HeadModel, PreparedHead, str or path
         A prepared head is returned as it is.
-    element_order : {1}
-        Order of the finite elements.
+    element_order : {1, 2}
+        Order of the finite elements; None is that of a prepared head, else 1.
 
     Returns
     -------
@@ -130,22 +149,61 @@ def prepare(head, *, element_order=1):
         A tetrahedron without volume, or no mesh of that name.
     ResourceError
         The head would not fit in memory.
+    EfieldError
+        An order that there is not, or not that of the prepared head.
     """
-    if element_order != 1:
-        raise EfieldError(f"element_order={element_order!r} is not available; valid: 1")
     if isinstance(head, PreparedHead):
-        return head
+        return _of_order(head, element_order)
+    order = 1 if element_order is None else checked_order(element_order)
     head = load_head(head)
-    require_memory(len(head.tets))
+    require_memory(len(head.tets), element_order=order)
     geo = geometry(head.mesh, head.conductivity)
-    operators = assemble(geo)
-    matrix = scipy.sparse.csr_matrix(
-        (operators.stiffness, operators.indices, operators.indptr), shape=(len(geo.nodes),) * 2
+    elements = LinearElements.of(geo)
+    matrix = _corner_matrix(elements)
+    prepared = PreparedHead(
+        head, elements, SparseMatrix.from_scipy(matrix, np.float64), Multigrid.build(matrix)
     )
+    return prepared if order == 1 else _second_order(prepared)
+
+
+def _second_order(prepared):
+    """The same head at second order; its first-order system is the corner block."""
+    elements = QuadraticElements(prepared.geometry, prepared.operators, prepared.head.mesh.ordered.edges)
+    rows = elements.edge_rows()
+    matrix = BlockMatrix.of(prepared.stiffness, rows)
     return PreparedHead(
-        head=head,
-        geometry=geo,
-        operators=operators,
-        stiffness=SparseMatrix.from_scipy(matrix, np.float64),
-        multigrid=Multigrid.build(matrix),
+        prepared.head, elements, matrix, TwoLevel.of(prepared.multigrid, matrix, rows.diagonal)
     )
+
+
+def checked_order(element_order):
+    """`element_order` where it is one that there is.
+
+    Raises
+    ------
+    EfieldError
+        It is none of `ORDERS`.
+    """
+    if element_order not in ORDERS or isinstance(element_order, bool):
+        valid = ", ".join(map(str, ORDERS))
+        raise EfieldError(f"element_order={element_order!r} is not available; valid: {valid}")
+    return int(element_order)
+
+
+def _prepared_again(head, element_order):
+    return prepare(head, element_order=element_order)
+
+
+def _of_order(prepared, element_order):
+    """`prepared` where it is of the wanted order."""
+    if element_order is not None and checked_order(element_order) != prepared.element_order:
+        raise EfieldError(
+            f"head {prepared.head.name!r} was prepared at element_order={prepared.element_order}, not "
+            f"{element_order}; prepare it with efield.prepare(head, element_order={element_order})"
+        )
+    return prepared
+
+
+def _corner_matrix(elements):
+    own, n = elements.operators, len(elements.geometry.nodes)
+    return scipy.sparse.csr_matrix((own.stiffness, own.indices, own.indptr), shape=(n, n))

@@ -73,6 +73,8 @@ class TargetingCase:
         Where the optimisation looks.
     didt : float
         Rate of change of the coil current, A/s.
+    element_order : {1, 2} or None
+        Order of the finite elements.
     """
 
     head: HeadModel | PreparedHead | str
@@ -84,6 +86,7 @@ class TargetingCase:
     distance_mm: float = 4.0
     search: Search | None = None
     didt: float = 1e6
+    element_order: int | None = None
 
     def __post_init__(self):
         head = self.head if isinstance(self.head, PreparedHead) else load_head(self.head)
@@ -99,7 +102,7 @@ class TargetingCase:
     @cached_property
     def prepared(self):
         """The head, ready for solving."""
-        return prepare(self.head)
+        return prepare(self.head, element_order=self.element_order)
 
     @cached_property
     def region(self):

@@ -47,6 +47,7 @@ def compare_targeting(
     distance_mm=4.0,
     search=None,
     didt=1e6,
+    element_order=None,
     out_dir=None,
     progress=None,
 ):
@@ -71,6 +72,8 @@ def compare_targeting(
         Of the optimisation; by default its own, made wide enough for the published noise.
     didt : float
         A/s.
+    element_order : {1, 2}
+        Order of the finite elements; None is that of a prepared head, else 1.
     out_dir : path, optional
         Where to save the table and the picture; checked before anything is computed.
     progress : callable, optional
@@ -98,7 +101,9 @@ def compare_targeting(
     report = progress or (lambda stage, fraction: None)
     start = time.perf_counter()
     report("load", 0.0)
-    case = TargetingCase(head, target, coil, fiducials, hotspot_mm, peak_map, distance_mm, search, didt)
+    case = TargetingCase(
+        head, target, coil, fiducials, hotspot_mm, peak_map, distance_mm, search, didt, element_order
+    )
     region = case.region
     aims = {}
     for done, name in enumerate(n for n in names if n not in SEARCHED):
@@ -132,6 +137,7 @@ def compare_targeting(
         provenance=provenance(
             case.model,
             case.coil,
+            element_order=case.prepared.element_order,
             target=region.name,
             distance_mm=distance_mm,
             search=dataclasses.asdict(case.search),
