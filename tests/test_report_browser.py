@@ -4,6 +4,7 @@ Skipped where no Chromium with its driver is installed (Debian: chromium chromiu
 """
 
 import base64
+import dataclasses
 import io
 import json
 import shutil
@@ -13,8 +14,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 from results_fake import fake_comparison, fake_provenance
-from test_report import HOSTILE, whole_result
+from test_report import HOSTILE, fake_field, whole_result
 
+from efield.model.head import HeadModel
+from efield.model.mesh import TetMesh
 from efield.report import write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -43,13 +46,22 @@ def driver(tmp_path_factory):
         yield started
 
 
+def under_the_coil():
+    """The field of a cube of 90 mm below the coil, with a casing between it and the eye."""
+    field, pose = fake_field(), whole_result().placement.matsimnibs
+    nodes = field.head.nodes_mm
+    nodes = (nodes - nodes.mean(axis=0)) * 90 / np.ptp(nodes, axis=0) + pose[:3, 3] + 85 * pose[:3, 2]
+    mesh = TetMesh(nodes, field.head.tets, field.head.tags)
+    return dataclasses.replace(field, head=HeadModel.from_mesh(mesh))
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """A report of hostile names, with everything in it."""
     folder = tmp_path_factory.mktemp("result")
     source = fake_provenance() | {"head": HOSTILE, "coil": HOSTILE}
     target = whole_result().target | {"name": HOSTILE}
-    whole_result(provenance=source, target=target).save(folder)
+    whole_result(provenance=source, target=target, field=under_the_coil()).save(folder)
     rows = tuple(row | {"method": f"{k}{HOSTILE}"} for k, row in enumerate(fake_comparison().rows))
     fake_comparison(rows=rows).save(folder)
     return write_report(folder, folder / "report.html")
@@ -85,6 +97,15 @@ def pixels(driver, selector):
 
 def n_colours(picture):
     return len(np.unique((picture[..., :3] * 31).astype(int).reshape(-1, 3), axis=0))
+
+
+HOVER = "return [...document.querySelectorAll('#head .hovertext')].map(e => e.textContent)"
+
+
+def selenium_actions(driver):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    return ActionChains(driver, duration=50)
 
 
 def show(driver, layer, shown):
@@ -132,6 +153,21 @@ def test_layers_views_and_copy(driver, report):
     assert words in ("Copied", "Selected: Ctrl-C")
 
 
+def test_the_pointer_tells_the_field_through_scalp_and_coil(driver, report):
+    opened(driver, report, "light")
+    head = driver.find_element("css selector", "#head")
+    found = set()
+    for across in range(-100, 101, 25):
+        for down in (-60, -20, 20, 60):
+            actions = selenium_actions(driver)
+            actions.move_to_element_with_offset(head, across, down).perform()
+            time.sleep(0.25)
+            found |= set(driver.execute_script(HOVER))
+            if any("V/m" in text for text in found):
+                return
+    raise AssertionError(f"no V/m under the pointer, only {found}")
+
+
 def test_it_prints_the_head(driver, report):
     opened(driver, report, "dark")
     end = time.monotonic() + PATIENCE_S
@@ -143,6 +179,15 @@ def test_it_prints_the_head(driver, report):
     assert n_colours(matplotlib.image.imread(io.BytesIO(shot), format="png")) > 200
 
 
+OVERFLOWING = """
+return [...document.querySelectorAll('.plot')].filter(plot => {
+  const box = plot.getBoundingClientRect();
+  const drawn = plot.querySelector('.svg-container').getBoundingClientRect();
+  return drawn.bottom > box.bottom + 2 || drawn.right > box.right + 2 || drawn.height < 100;
+}).map(plot => plot.id)
+"""
+
+
 @pytest.mark.parametrize("width", [380, 1400])
 def test_nothing_sticks_out_sideways(driver, report, width):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -150,5 +195,8 @@ def test_nothing_sticks_out_sideways(driver, report, width):
     try:
         opened(driver, report, "light")
         assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"width": width - 40})
+        time.sleep(1.0)
+        assert driver.execute_script(OVERFLOWING) == []
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

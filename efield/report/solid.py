@@ -27,7 +27,7 @@ TARGET_ARROW_MM = 25.0
 SIDES = 8
 """Of the round parts of an arrow."""
 
-EYE = 1.25
+EYE = 1.45
 
 
 def head_figure(result):

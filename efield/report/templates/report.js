@@ -30,6 +30,20 @@
     if (name === "head" && room < 1) // a narrow window: step back until the coil fits
       for (const axis of "xyz") figure.layout.scene.camera.eye[axis] /= Math.max(room, 0.5);
     await Plotly.newPlot(plots[name], figure.data, figure.layout, figure.config);
+    if (name === "head") seeThrough(plots[name]);
+  }
+
+  // What tells nothing (scalp, casing) must not hide from the pointer what lies behind it. Plotly has no setting
+  // for that, so this reaches inside; where a version of plotly differs, the pointer stops at the scalp.
+  function seeThrough(plot) {
+    const scene = plot._fullLayout?.scene?._scene;
+    for (const { data, mesh } of Object.values(scene?.traces || {}))
+      if (data?.hoverinfo === "skip" && mesh?.pickSlots && scene.glplot?.remove) {
+        mesh.pickSlots = 0;
+        mesh.pick = () => null;
+        scene.glplot.remove(mesh);
+        scene.glplot.add(mesh);
+      }
   }
 
   async function recolour(isDark) {
