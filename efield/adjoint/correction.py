@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efield.adjoint.current import lumped
 from efield.fem.elements import QuadraticElements
 from efield.fem.source import coil_dadt, element_field
 from efield.kernels import sparse
@@ -87,29 +86,32 @@ class EdgeCorrection:
         n, space = len(self.prepared.nodes), self.elements
         ends, where = space.edges.ends, self.prepared.tet_position[elements]
         weights = np.ascontiguousarray(weights)
+        k = len(placements)
         straight = 0.5 * (node_dadt[ends[:, 0]] + node_dadt[ends[:, 1]])
-        load = space.source_load(np.concatenate([node_dadt, straight]))[n:]
-        w = self._solve_edges(load - self._edge_product(potential))
-        load = np.stack([space.functional_load(where, one) for one in weights], axis=1)
-        psi = self.prepared.solve(np.ascontiguousarray(load[:n]), rtol=RTOL).x
-        functional = -np.sum(w * (load[n:] - self._edge_product(psi)), axis=0)
-        for k, one in enumerate(weights):
-            flat = np.concatenate([psi[:, k], np.zeros(len(ends))])
-            _, currents, kept = lumped(space.current_sources(flat, where, one)[:, None], space)
-            curved = coil_dadt(space.nodes[n + kept], coil, [placements[k]], didt)[:, :, 0]
-            functional[k] -= np.sum(currents[:, 0] * (curved - straight[kept, :, k]))
-        corners, still = np.zeros(n), np.zeros((n + len(ends), 3))
-        added = [
-            element_field(
-                self.prepared.head.mesh.ordered,
-                np.concatenate([corners, column]),
-                still,
-                where,
-                np.arange(len(where)),
-            )
-            for column in w.T
-        ]
+        curved = coil_dadt(space.nodes[n:], coil, placements, didt) - straight
+        dadt = np.concatenate([node_dadt, np.zeros_like(node_dadt)], axis=2)
+        load = space.source_load(np.concatenate([dadt, np.concatenate([straight, curved], axis=2)]))
+        w = self._solve_edges(load[n:, :k] - self._edge_product(potential))
+        functionals = np.stack([space.functional_load(where, one) for one in weights], axis=1)
+        psi = self.prepared.solve(np.ascontiguousarray(functionals[:n]), rtol=RTOL).x
+        functional = -np.sum(w * (functionals[n:] - self._edge_product(psi)), axis=0)
+        functional -= np.sum(psi * load[:n, k:], axis=0)
+        added = []
+        for column, edge_dadt, one in zip(w.T, curved.transpose(2, 0, 1), weights, strict=True):
+            added.append(self._on_elements(where, column, np.zeros_like(edge_dadt)))
+            of_dadt = self._on_elements(where, np.zeros_like(column), edge_dadt)
+            functional[len(added) - 1] += np.einsum("m,mc,mc->", self._volumes(elements), one, of_dadt)
         return Correction(functional, np.stack(added))
+
+    def _on_elements(self, where, edge_potential, edge_dadt):
+        """Mean of E over tetrahedra, of unknowns and dA/dt of the edges alone."""
+        n, mesh = len(self.prepared.nodes), self.prepared.head.mesh.ordered
+        potential = np.concatenate([np.zeros(n), edge_potential])
+        dadt = np.concatenate([np.zeros((n, 3)), edge_dadt])
+        return element_field(mesh, potential, dadt, where, np.arange(len(where)))
+
+    def _volumes(self, elements):
+        return self.prepared.head.mesh.volumes_mm3[elements] * 1e-9
 
     def _edge_product(self, x):
         """``K_e1 x`` of a block at the corners."""
