@@ -279,9 +279,10 @@ def grid_optimum(source, coil, search):
     return float(np.where(allowed, value, -np.inf).max()), value.size, model.error
 
 
-def optimum(source, coil, search, objective="mean_magnitude"):
+def optimum(source, coil, search, objective="mean_magnitude", *, error_bar=False):
     """The whole run of a user, from the file."""
-    return optimize_coil(source, coil, TARGET, search=search, objective=objective, didt=DIDT)
+    options = {"search": search, "objective": objective, "didt": DIDT, "error_bar": error_bar}
+    return optimize_coil(source, coil, TARGET, **options)
 
 
 def dipoles(coil, pose):

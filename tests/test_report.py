@@ -197,9 +197,13 @@ def test_results_without_a_search(result, tmp_path):
 
 def test_a_discretization_error_is_shown(tmp_path):
     result = whole_result()
-    object.__setattr__(result, "discretization", {"relative_error": 0.0123, "method": "recovered"})
+    found = {"estimated_error": -0.01, "corrected_value": 1.25, "half_width": 0.01, "reason": None}
+    object.__setattr__(result, "discretization", found)
     page = Page(write_report(result, tmp_path / "report.html"))
-    assert "relative_error 0.0123, method recovered" in page.words
+    assert "error -0.80%; corrected value 1.25 ± 0.01 V/m" in page.words
+    object.__setattr__(result, "discretization", dict.fromkeys(found) | {"reason": "no derivative"})
+    page = Page(write_report(result, tmp_path / "report.html"))
+    assert "not known: no derivative" in page.words
 
 
 def test_a_cohort_has_no_report(tmp_path):

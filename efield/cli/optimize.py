@@ -46,6 +46,7 @@ SHARES = {
     "modes": 0.32,
     "refine": 0.02,
     "check": 0.08,
+    "discretization": 0.14,
     "robustness": 0.01,
 }
 """Of the time on the built-in head, by stage: what the estimate of the remaining time goes by."""
@@ -99,6 +100,11 @@ SHARES = {
     help="Bound what any tangential placement can reach, to 1 %; takes a minute.",
 )
 @click.option("--certify-to", type=float, metavar="SHARE", help="The same to another share, such as 0.005.")
+@click.option(
+    "--error-bar/--no-error-bar",
+    default=True,
+    help="Estimate the error that the mesh makes; 3 s on the built-in head.  [on]",
+)
 @click.option("--n-best", type=click.IntRange(1), default=10, show_default=True, help="Placements to keep.")
 @order_option
 @head_options
@@ -121,6 +127,7 @@ def optimize(
     robust,
     certify,
     certify_to,
+    error_bar,
     n_best,
     element_order,
     unit,
@@ -174,6 +181,7 @@ def optimize(
             ),
             robust=None if robust is None else getattr(PoseNoise, robust)(),
             certify=certify if certify_to is None else certify_to,
+            error_bar=error_bar,
             didt=didt,
             element_order=element_order,
             n_best=n_best,

@@ -155,16 +155,17 @@ def _certificate_rows(result):
 
 
 def _discretization_rows(result):
-    """The error bar of the mesh, where the run estimated one: its numbers as they stand in the result."""
+    """The error bar of the mesh, where the run estimated one."""
     found = getattr(result, "discretization", None)
     if not found:
         return
-    words = ", ".join(f"{key} {_short(value)}" for key, value in found.items() if _is_plain(value))
-    yield ("error bar of the mesh", words, "good", "estimated discretization error")
-
-
-def _is_plain(value):
-    return isinstance(value, str | int | float)
+    how = "what second-order elements would change, estimated at the optimum"
+    if found["reason"] is not None:
+        yield ("error bar of the mesh", f"not known: {found['reason']}", "none", how)
+        return
+    unit, share = result.objective.unit, found["estimated_error"] / found["corrected_value"]
+    words = f"error {share:+.2%}; corrected value {found['corrected_value']:.4g} ± {found['half_width']:.1g}"
+    yield ("error bar of the mesh", f"{words} {unit}", "good", how)
 
 
 def _short(value):

@@ -42,6 +42,7 @@ def optimize_coil(
     progress=None,
     certify=False,
     deform=None,
+    error_bar=True,
 ):
     """Find the coil placement that maximises the field in a target.
 
@@ -89,6 +90,9 @@ def optimize_coil(
     deform : int, optional
         For a coil with movable parts: try so many settings of each, their ranges' ends among
         them, refine the best, and place the coil at that. Without it the parts stay as they are.
+    error_bar : bool
+        Estimate the discretization error of a first-order optimum. On a head of 1.6 million
+        tetrahedra 3 s, of 4 million 8 s and 0.4 GiB.
 
     Returns
     -------
@@ -141,8 +145,10 @@ def optimize_coil(
         check = run.check(field) if verify else None
     if robust is None:  # else the search's values are measures under noise, not the objective's
         found = replace(found, operator=judged_operator(found.operator, best))
-    with clock.stage("discretization"):
-        error_bar = discretization(run, field, best[0].value)
+    mesh_error = None
+    if error_bar:
+        with clock.stage("discretization"):
+            mesh_error = discretization(run, field, best[0].value)
     pose = best[0].placement.matsimnibs
     with clock.stage("robustness"):
         noise = robust or PoseNoise.neuronavigation()
@@ -151,7 +157,7 @@ def optimize_coil(
     if epsilon is not None:
         with clock.stage("certificate"):
             certificate = certify_run(run, found, pose, epsilon)
-    result = make_result(run, found, best, n_best, field, check, spread, certificate, error_bar)
+    result = make_result(run, found, best, n_best, field, check, spread, certificate, mesh_error)
     if settings is not None:
         result = replace(result, search={**result.search, "deformations": settings})
     if out_dir is not None:

@@ -24,7 +24,7 @@ OPERATOR_WARN_ABOVE = {"small": 5e-3, "large": 1e-2}
 """Error of the target operator that calls for a warning, for targets up to 10 mm and beyond."""
 
 
-def make_result(run, found, best, n_best, field, check, spread, certificate, error_bar):
+def make_result(run, found, best, n_best, field, check, spread, certificate, mesh_error):
     """Gather what one run found into an :class:`OptimizeResult`.
 
     Parameters
@@ -39,7 +39,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate, err
     check : Check or None
     spread : Robustness
     certificate : Certificate or None
-    error_bar : Discretization
+    mesh_error : Discretization or None
     """
     top = best[0]
     grid_best = float(found.values.max())
@@ -87,7 +87,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate, err
         },
         robustness=spread.as_dict(),
         certificate=None if certificate is None else certificate.as_dict(),
-        discretization=error_bar.as_dict(),
+        discretization=None if mesh_error is None else mesh_error.as_dict(),
         warnings=tuple(_warnings(run, found, top, check, metrics)),
         timings=run.clock.total(),
         provenance=provenance(
