@@ -294,7 +294,7 @@ def test_field_in_an_anisotropic_ellipsoid():
         v, e = solve_with_dadt(prepared, dadt)
         exact = tms_field(dipoles, moments, ball.barycentres_mm * 1e-3) @ back
         ordered = mesh.ordered
-        slope = element_field(ordered.nodes, ordered.tets, v, np.zeros_like(dadt), np.arange(len(e)))
+        slope = element_field(ordered, v, np.zeros_like(dadt), slice(None), np.arange(len(e)))
         means = recover(head, slope, -dadt).element_means
         weight = mesh.volumes_mm3 @ np.sum(exact**2, axis=1)
         for got, errors in ((e, raw), (means, better)):

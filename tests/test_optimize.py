@@ -477,6 +477,7 @@ def test_progress_is_reported(tmp_path):
         "modes",
         "refine",
         "check",
+        "discretization",
         "robustness",
     ]
     assert all(0 <= fraction <= 1 for _, fraction in calls)

@@ -408,3 +408,11 @@ def test_corner_rows_are_the_transpose(cube):
     np.testing.assert_array_equal(top[:, n:], bottom[:, :n].T)
     assert not top[:, :n].any()
     np.testing.assert_array_equal(rows.diagonal, np.diag(bottom[:, n:]))
+
+
+def test_the_error_bar_can_be_left_out(tmp_path):
+    result = efield.optimize_coil(
+        mni_small(), "figure8-70mm", "dlpfc-left", search=QUICK, n_best=1, error_bar=False, out_dir=tmp_path
+    )
+    assert result.discretization is None and "discretization" not in result.timings
+    assert efield.OptimizeResult.load(tmp_path).discretization is None
