@@ -248,7 +248,7 @@ def simulate(
         The solver stalled.
     """
     if solver != "efield":
-        if checked_order(element_order or 1) != 1:
+        if checked_order(1 if element_order is None else element_order) != 1:
             raise EfieldError(f"element_order={element_order} is for solver 'efield', not {solver!r}")
         return _simulate_elsewhere(solver, head, load_coil(coil), placements, check_didt(didt))
     prepared = prepare(head, element_order=element_order)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_heads import QUICK, TARGET_DIRECTION, TARGET_MM, few_dipoles, sphere
 
-from efield.errors import CoilError, SearchError
+from efield.errors import CoilError, EfieldError, SearchError
 from efield.forward import simulate
 from efield.io.stimulator import Stimulator
 from efield.io.tcd import Deformation, DeformRange, Element, TcdRecord, write_tcd
@@ -242,3 +242,13 @@ def test_unusable_settings(bending, deform, words):
 def test_a_coil_that_does_not_move():
     with pytest.raises(SearchError, match="has no movable parts"):
         optimize_coil(sphere(), few_dipoles(), TARGET, search=QUICK, deform=3)
+
+
+@pytest.mark.parametrize(
+    ("didt", "message"),
+    [((0, 1e6), "coil without current"), ((1e6, 0), "coil without current"), ((1e6, np.nan), "finite number")]
+    + [((1e6, 2e6, 3e6), "one for each"), ("fast", "finite number")],
+)
+def test_rates_that_no_two_coils_can_have(didt, message):
+    with pytest.raises(EfieldError, match=message):
+        optimize_coils(sphere(), [few_dipoles(), small_coil()], TARGET, searches=SEARCHES, didt=didt)

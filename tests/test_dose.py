@@ -221,6 +221,8 @@ def test_dose_commands(pose_file):
         (("dose", "convert", "--max-didt", 1e8), "--percent or --didt"),
         (("dose", "convert", "--stimulator", "X", "--percent", 5), "unknown stimulator"),
         (("dose", "convert", "--max-didt", 1e8, "--percent", 150), "150"),
+        (("dose", "convert", "--max-didt", 0, "--didt", 1e6), "must be a positive dI/dt"),
+        (("dose", "convert", "--max-didt", "nan", "--percent", 5), "must be a positive dI/dt"),
         (("sham", "mni152-small", "--placement", "nowhere.txt"), "nowhere.txt"),
     ],
 )

@@ -18,6 +18,7 @@ from efield.forward import simulate, solve_potentials
 from efield.kernels import edges as edge_kernel
 from efield.kernels import quadratic
 from efield.model.head import HeadModel
+from efield.model.order import Edges
 from efield.model.placement import Placement
 from efield.model.target import Target
 from efield.search.measures import MeanMagnitude
@@ -408,6 +409,23 @@ def test_corner_rows_are_the_transpose(cube):
     np.testing.assert_array_equal(top[:, n:], bottom[:, :n].T)
     assert not top[:, :n].any()
     np.testing.assert_array_equal(rows.diagonal, np.diag(bottom[:, n:]))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_an_edge_with_any_number_of_tetrahedra(compiled):
+    """A fan of 5000 round one edge: its row has 3 + 3 x 5000 + 5000 entries."""
+    m = 5000
+    around = np.arange(m)
+    axis = np.tile([0, 1], (m, 1))
+    tets = np.column_stack([axis, 2 + around, 2 + (around + 1) % m]).astype(np.int32)
+    edges = Edges.of(tets, m + 2)
+    middle = int(np.flatnonzero((edges.ends == [0, 1]).all(axis=1))[0])
+    pointers, members = np.zeros(len(edges.ends) + 1, np.int64), np.arange(m, dtype=np.int32)
+    pointers[middle + 1 :] = m
+    count = np.zeros(len(edges.ends), np.int64)
+    kernel = quadratic.count_row_entries if compiled else quadratic.count_row_entries.py_func
+    kernel(middle, middle + 1, tets, edges.of_tets, pointers, members, count)
+    assert count[middle] == 3 + 3 * m + m
 
 
 def test_the_error_bar_can_be_left_out(tmp_path):

@@ -22,6 +22,7 @@ from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
 from efield.solve.block_cg import dots
 from efield.solve.matrix import SparseMatrix
+from efield.units import MM
 
 STEPS = 6
 """Jacobi-preconditioned steps: K_ee is well conditioned, whatever the mesh size."""
@@ -111,7 +112,7 @@ class EdgeCorrection:
         return element_field(mesh, potential, dadt, where, np.arange(len(where)))
 
     def _volumes(self, elements):
-        return self.prepared.head.mesh.volumes_mm3[elements] * 1e-9
+        return self.prepared.head.mesh.volumes_mm3[elements] * MM**3
 
     def _edge_product(self, x):
         """``K_e1 x`` of a block at the corners."""

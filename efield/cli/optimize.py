@@ -38,15 +38,15 @@ handle), positive towards the subject's left.
 """
 
 SHARES = {
-    "load": 0.06,
-    "setup": 0.14,
+    "load": 0.05,
+    "setup": 0.12,
     "adjoint": 0.04,
-    "exterior": 0.28,
-    "search": 0.05,
-    "modes": 0.32,
+    "exterior": 0.24,
+    "search": 0.04,
+    "modes": 0.28,
     "refine": 0.02,
-    "check": 0.08,
-    "discretization": 0.14,
+    "check": 0.07,
+    "discretization": 0.13,
     "robustness": 0.01,
 }
 """Of the time on the built-in head, by stage: what the estimate of the remaining time goes by."""

@@ -74,7 +74,7 @@ def geometry(mesh, conductivity):
 def assemble(geo):
     """Stiffness and source operator of a :class:`Geometry`."""
     n = len(geo.nodes)
-    pointers, node_tets = _tets_of_nodes(geo.tets, n)
+    pointers, node_tets = tets_of_nodes(geo.tets, n)
     lengths = np.zeros(n, np.int64)
     run_chunks(kernel.count_neighbours, n, geo.tets, pointers, node_tets, n, lengths)
     indptr = np.zeros(n + 1, np.int32)
@@ -97,7 +97,8 @@ def assemble(geo):
     return Operators(indptr, indices, stiffness, source)
 
 
-def _tets_of_nodes(tets, n_nodes):
+def tets_of_nodes(tets, n_nodes):
+    """Tetrahedra at each node, ascending: those of node i are ``node_tets[pointers[i]:pointers[i + 1]]``."""
     count = np.zeros(n_nodes, np.int64)
     kernel.count_node_tets(tets, count)
     pointers = np.zeros(n_nodes + 1, np.int64)

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from efield.fem.assemble import _tets_of_nodes
+from efield.fem.assemble import tets_of_nodes
 from efield.io.sampling import corner_weights, locate, spread
 from efield.kernels import recover as kernel
 from efield.kernels._jit import run_chunks
@@ -101,7 +101,7 @@ def recover(head, values, node_values=None):
     """
     mesh = head.mesh.ordered
     node, tag, corners = _values_of_tissues(mesh.tets, head.tags[mesh.tet_order], len(mesh.nodes))
-    pointers, patch = _tets_of_nodes(corners, len(node))
+    pointers, patch = tets_of_nodes(corners, len(node))
     inner = _inner(head.mesh, node)
     points, n_tets = mesh.nodes[node], len(mesh.tets)
     centres, volumes = np.empty((n_tets, 3)), np.empty(n_tets)

@@ -18,7 +18,10 @@ from efield.kernels.fem import basis_gradients
 @jit
 def count_row_entries(begin, end, tets, tet_edges, pointers, edge_tets, count):
     """Row lengths of the edge rows: corners and edges of the tetrahedra around each edge."""
-    ring = np.empty(4096, np.int32)
+    most = 0
+    for k in range(begin, end):
+        most = max(most, pointers[k + 1] - pointers[k])
+    ring = np.empty(2 * most, np.int32)  # two nodes of each tetrahedron are off the edge
     for k in range(begin, end):
         n_ring = 0
         for p in range(pointers[k], pointers[k + 1]):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from efield.errors import SearchError
-from efield.forward import simulate, solve_potentials
+from efield.forward import check_didt, simulate, solve_potentials
 from efield.frames import yaw_to_midline
 from efield.model.coil_joined import join_coils
 from efield.model.coils import load_coil
@@ -119,7 +119,7 @@ def optimize_coils(
             f"optimize_coils places two coils, not {len(coils)}; join rigid ones with join_coils"
         )
     searches, limits = _two(searches or Search(), Search), _two(constraints or Constraints(), Constraints)
-    rates = np.broadcast_to(np.asarray(didt, dtype=np.float64), 2).tolist()
+    rates = _rates(didt)
     clock, goal = Clock(progress), make_objective(objective, direction)
     one = start_run(
         head, coils[0], target, goal, search=searches[0], constraints=limits[0], didt=rates[0], clock=clock
@@ -152,6 +152,17 @@ def _two(given, kind):
     if len(both) != 2 or not all(isinstance(item, kind) for item in both):
         raise SearchError(f"give one {kind.__name__} for each of the two coils, not {given!r}")
     return both
+
+
+def _rates(didt):
+    """dI/dt of each of two coils, A/s."""
+    given = [didt, didt] if np.ndim(didt) == 0 else list(didt)
+    if len(given) != 2:
+        raise SearchError(f"give one didt, or one for each of the two coils, not {didt!r}")
+    rates = [check_didt(rate) for rate in given]
+    if 0.0 in rates:
+        raise SearchError(f"didt={didt!r}: a coil without current has no best place; use optimize_coil")
+    return rates
 
 
 def _shares(coils, rates):

@@ -49,6 +49,10 @@ class Stimulator:
         value = self.measured_didt if calibration == "measured" else self.displayed_didt
         if value is None:
             raise CoilError(f"{self.name} has no {calibration} maximum; use the other calibration")
+        if not np.isfinite(value) or value <= 0:
+            raise CoilError(
+                f"the {calibration} maximum of {self.name} must be a positive dI/dt, not {value!r}"
+            )
         return value
 
     def didt(self, percent, calibration="measured"):
