@@ -24,6 +24,7 @@ from efield.errors import FormatError, MissingExtraError
 from efield.forward import StoredField
 from efield.model.coils import load_coil
 from efield.report import charts, save_figures, surfaces, view, write_report
+from efield.report.facts import methods_text
 from efield.report.solid import head_figure
 from efield.results.opened import open_result
 from efield.results.result import OptimizeResult
@@ -193,6 +194,17 @@ def test_results_without_a_search(result, tmp_path):
     page = Page(write_report(result, tmp_path / "report.html"))
     assert page.open == []
     assert page.figures <= {"head", "distribution", "compare"} and page.figures
+
+
+@pytest.mark.parametrize(("order", "words"), [(1, "first-order"), (2, "second-order")])
+def test_the_methods_text_says_how_it_was_computed(order, words):
+    result = whole_result()
+    tensors = {"tissues": ["white_matter", "grey_matter"], "image": "DTI.nii.gz", "mapping": "vn"}
+    object.__setattr__(result, "provenance", result.provenance | {"element_order": order})
+    text = methods_text(result)
+    assert f"by {words} finite elements" in text and "tensors" not in text
+    object.__setattr__(result, "provenance", result.provenance | {"anisotropy": tensors})
+    assert "in white matter and grey matter tensors from DTI.nii.gz (mapping vn)" in methods_text(result)
 
 
 def test_a_discretization_error_is_shown(tmp_path):

@@ -213,15 +213,28 @@ def _settings(table):
     return ", ".join(f"{key} {_short(value)}" for key, value in stated)
 
 
+def _order(source):
+    return {1: "first-order", 2: "second-order"}[source["element_order"]]
+
+
+def _tensors(source):
+    found = source.get("anisotropy")
+    if found is None:
+        return ""
+    tissues = " and ".join(name.replace("_", " ") for name in found["tissues"])
+    return f", and in {tissues} tensors from {found['image']} (mapping {found['mapping']})"
+
+
 def methods_text(result):
     """A paragraph for the methods section."""
     source = result.provenance
     mesh = f" ({_mesh_words(source)})" if _mesh_words(source) else ""
     dipoles = f" of {source['n_dipoles']} magnetic dipoles" if "n_dipoles" in source else ""
     text = (
-        f"Electric fields were computed with efield {source['efield']} by first-order finite elements on "
-        f"the head model {source['head']}{mesh}, with the conductivities (S/m) "
-        f"{_conductivities(source['conductivity'])}. The coil was {source['coil']}, modelled as a set"
+        f"Electric fields were computed with efield {source['efield']} by {_order(source)} finite elements "
+        f"on the head model {source['head']}{mesh}, with the conductivities (S/m) "
+        f"{_conductivities(source['conductivity'])}{_tensors(source)}. The coil was {source['coil']}, "
+        f"modelled as a set"
         f"{dipoles}. "
     )
     return text + (_searched(result) if hasattr(result, "search") else _simulated(result))
@@ -269,7 +282,7 @@ def compared_text(comparison):
     done = [row["method"] for row in comparison.rows if row["error"] is None]
     return (
         f"Targeting methods ({', '.join(done)}) were compared with efield {source['efield']} on the head "
-        f"model {source['head']} and the coil {source['coil']}: each placement was simulated by first-order "
-        f"finite elements, and mean |E| over {target['name']} ({target['n_elements']} elements, "
+        f"model {source['head']} and the coil {source['coil']}: each placement was simulated by "
+        f"{_order(source)} finite elements, and mean |E| over {target['name']} ({target['n_elements']} elements, "
         f"{target['volume_mm3']:.0f} mm³) was related to that of the optimised placement."
     )
