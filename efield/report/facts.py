@@ -283,6 +283,7 @@ def compared_text(comparison):
     return (
         f"Targeting methods ({', '.join(done)}) were compared with efield {source['efield']} on the head "
         f"model {source['head']} and the coil {source['coil']}: each placement was simulated by "
-        f"{_order(source)} finite elements, and mean |E| over {target['name']} ({target['n_elements']} elements, "
-        f"{target['volume_mm3']:.0f} mm³) was related to that of the optimised placement."
+        f"{_order(source)} finite elements, and mean |E| over {target['name']} "
+        f"({target['n_elements']} elements, {target['volume_mm3']:.0f} mm³) was related to that of the "
+        f"optimised placement."
     )
