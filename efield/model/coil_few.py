@@ -90,7 +90,9 @@ def _next(points, left, step):
     background = np.broadcast_to(np.eye(3) / step**2, (len(points), 3, 3))
     best = (np.inf, None)
     for place in places:
-        columns = np.concatenate([potential_matrix(place[None], points).reshape(-1, 3, 3), background], axis=2)
+        columns = np.concatenate(
+            [potential_matrix(place[None], points).reshape(-1, 3, 3), background], axis=2
+        )
         columns = (columns * weight[:, None, None]).reshape(-1, 6)
         scale = 1 / np.linalg.norm(columns, axis=0)
         wanted = (left * weight[:, None]).ravel()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 from scipy.linalg import cho_factor, cho_solve
-from scipy.ndimage import map_coordinates, maximum_filter
+from scipy.ndimage import generate_binary_structure, map_coordinates, maximum_filter, rank_filter
 from scipy.spatial import QhullError, cKDTree
 
 from efield.errors import CoilError
@@ -58,7 +58,11 @@ ROUGH = 0.02
 """Part of the neighbouring |A| above which a second difference shows a source within some two voxels."""
 
 CLOSE = 1e-3
-"""Part of the largest |A| below which roughness is taken for the noise of the file."""
+"""Part of the largest |A| below which a second difference is the file's noise or a coarse grid's own."""
+
+SPIKE = 1.5
+"""|A| counts for no more than this many times that of its second smallest neighbour: a sample may
+lie a hundredth of a millimetre from a dipole and outshine all others, which are sources none the less."""
 
 REFUSED = 0.05
 """A larger error means that the field is not that of closed currents behind the sheet."""
@@ -318,10 +322,14 @@ def _near_sources(affine, data):
     strength = np.linalg.norm(rough, axis=-1)
     strength[interior] *= -1
     strength = np.maximum(0.0, -strength)
-    near = (strength > ROUGH * around) & (size > CLOSE * size.max())
-    near &= strength >= FADED * maximum_filter(strength, 5)
-    cut = size >= 0.5 * size.max()
-    cut[interior] = size[interior] >= 0.9 * size.max()
+    neighbours = generate_binary_structure(3, 1)
+    neighbours[1, 1, 1] = False
+    tame = np.minimum(size, SPIKE * rank_filter(size, 1, footprint=neighbours, mode="nearest"))
+    capped = np.minimum(strength, tame)
+    near = (strength > ROUGH * around) & (capped > CLOSE * tame.max())
+    near &= capped >= FADED * maximum_filter(capped, 5)
+    cut = tame >= 0.5 * tame.max()
+    cut[interior] = tame[interior] >= 0.9 * tame.max()
     return near | cut
 
 
