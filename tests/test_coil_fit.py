@@ -10,8 +10,8 @@ from efield.errors import CoilError
 from efield.forward import simulate
 from efield.io.stimulator import Stimulator
 from efield.io.tcd import GRID, LINES, Element, TcdRecord, write_tcd
-from efield.model.coil import Coil
 from efield.model import coil_few, coil_fit
+from efield.model.coil import Coil
 from efield.model.coil_fit import fit_grid, fit_wires, wire_field
 from efield.model.coil_wires import closed_wires
 from efield.model.coils import load_coil
