@@ -1,7 +1,9 @@
 """Second-order elements against quadrature, polynomials and closed forms; the error bar against them."""
 
+import gc
 import itertools
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -467,6 +469,19 @@ def test_an_edge_with_any_number_of_tetrahedra(compiled):
     kernel = quadratic.count_row_entries if compiled else quadratic.count_row_entries.py_func
     kernel(middle, middle + 1, tets, edges.of_tets, pointers, members, count)
     assert count[middle] == 3 + 3 * m + m
+
+
+def test_a_prepared_head_goes_when_nobody_holds_it():
+    """At once, not when the garbage collector next looks for cycles: it holds hundreds of MiB."""
+    gc.disable()
+    try:
+        prepared = prepare(HeadModel.from_mesh(box(2, 60.0)))
+        assert prepared.first_order is prepared
+        watched = weakref.ref(prepared)
+        del prepared
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 def test_the_error_bar_can_be_left_out(tmp_path):
