@@ -366,6 +366,16 @@ def test_commands_refuse_what_is_no_result(tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["report", "figures"])
+def test_commands_say_what_to_give_instead(tmp_path, command):
+    mesh = tmp_path / "head.msh"
+    mesh.write_bytes(b"$MeshFormat\xc2\n")
+    for wrong, words in ((mesh, "is no result"), (tmp_path / "gone" / "result.json", "does not exist")):
+        done = run(command, wrong)
+        assert done.exit_code == 2 and words in done.stderr and "`--out` named" in done.stderr
+    assert list(tmp_path.iterdir()) == [mesh]
+
+
 def test_importing_the_report_needs_no_extra():
     code = "import sys, efield.report; print(sorted({'plotly', 'jinja2', 'pyvista'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

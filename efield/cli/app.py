@@ -57,6 +57,13 @@ Exit codes: 0 success, 2 unusable input, 1 a run that failed, 130 interrupted.
 class _Commands(click.Group):
     """Turns what goes wrong into a message and an exit code."""
 
+    def resolve_command(self, ctx, args):
+        """Point to the group that a command is in: `efield check` means `efield head check`."""
+        homes = [name for name, group in self.commands.items() if args[0] in getattr(group, "commands", {})]
+        if args[0] not in self.commands and homes:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean 'efield {homes[0]} {args[0]}'?")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx):
         try:
             with warnings.catch_warnings(), _tidy_termination():
