@@ -169,8 +169,8 @@ def check_tags(view):
         view.note(
             "no-bone",
             "warning",
-            "no tetrahedron is bone (tags 4, 7, 8): where skull and scalp are one tissue its conductivity is a "
-            "guess; correct the tags, or state it (--conductivity scalp=...)",
+            "no tetrahedron is bone (tags 4, 7, 8): where skull and scalp are one tissue its conductivity "
+            "is a guess; correct the tags, or state it (--conductivity scalp=...)",
         )
 
 

@@ -97,7 +97,8 @@ def load_placements(path, *, image=None):
     ----------
     path : path-like
         Localite, Brainsight, Softaxic, ANT, InVesalius, NaviNIBS, SimNIBS (session or log), a CSV table,
-        a ``result.json`` or its folder, or a single 4 x 4 pose; told apart by content. See docs/navigation.md.
+        a ``result.json`` or its folder, or a single 4 x 4 pose; told apart by content.
+        See docs/navigation.md.
     image : path-like, optional
         The NIfTI used for navigation; only poses in Brainsight's own coordinates need it.
 

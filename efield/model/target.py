@@ -216,8 +216,8 @@ def _check_mask(name, values, threshold):
     marks = np.unique(values[values > threshold])
     if len(marks) > 1 and threshold < 1 and marks[-1] > MASK_TOP:
         raise TargetError(
-            f"{name} holds {len(marks)} different values up to {marks[-1]:g}: an image or an atlas, not the mask "
-            "of one region; write a mask of 0 and 1, or give a threshold of at least 1 (Target.mask)"
+            f"{name} holds {len(marks)} different values up to {marks[-1]:g}: an image or an atlas, not the "
+            "mask of one region; write a mask of 0 and 1, or give a threshold of at least 1 (Target.mask)"
         )
 
 

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 from importlib.resources import files
-from pathlib import Path
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
