@@ -311,6 +311,23 @@ def test_figures_of_every_kind(tmp_path, form):
         assert all(path.read_bytes().startswith(start) for path in paths)
 
 
+def test_names_are_no_formulas(tmp_path):
+    """matplotlib sets what stands between dollar signs as mathematics, and fails on a command it lacks."""
+    name = r"$\nosuch{$ $x$"
+    source = fake_provenance() | {"head": name, "coil": name}
+    target = whole_result().target | {"name": name}
+    rows = tuple(row | {"method": f"{k}{name}"} for k, row in enumerate(fake_comparison().rows))
+    whole_result(provenance=source, target=target).save(tmp_path / "optimize")
+    fake_comparison(rows=rows, target=target, provenance=source).save(tmp_path / "compare")
+    subjects = [
+        one | {"rows": [row | {"method": f"{row['method']}{name}"} for row in one["rows"]]}
+        for one in fake_cohort().subjects
+    ]
+    fake_cohort(subjects=tuple(subjects)).save(tmp_path / "cohort")
+    for kind in ("optimize", "compare", "cohort"):
+        assert save_figures(tmp_path / kind, tmp_path / kind / "figures", format="svg")
+
+
 def test_slices_show_the_field_of_the_tetrahedra_they_cut(tmp_path):
     from efield.report.figures import slices_figure
 
