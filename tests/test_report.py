@@ -32,7 +32,7 @@ from efield.results.scene import Scene
 from efield.search.noise import PoseNoise
 from efield.search.robust import robustness
 
-HOSTILE = "<img src=x onerror=alert(1)></script><b>&amp;{{7*7}}\u2028\"'"
+HOSTILE = "<img src=x onerror=alert(1)></script><!--<script><b>&amp;{{7*7}}\u2028\"'"
 
 
 def fake_field(seed=0):
