@@ -1,7 +1,7 @@
 """How long a report takes to open in headless Chromium, each time with a fresh profile.
 
-``python benchmarks/report_load.py report.html [REPETITIONS]``; needs selenium, chromium and chromedriver. Software
-WebGL (SwiftShader): a machine with a graphics card is faster.
+``python benchmarks/report_load.py report.html [REPETITIONS]``; needs selenium, chromium and chromedriver.
+Software WebGL (SwiftShader): a machine with a graphics card is faster.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Every command line that the documentation, the help and the README show is one that exists, with its options."""
+"""Every command line that the documentation and the help show is one that exists, with its options."""
 
 import re
 import shlex

@@ -31,7 +31,7 @@ EPILOG = """
 \b
 The path, from a mesh to the navigation system:
   efield head check head.msh               is this mesh fit for use?
-  efield optimize head.msh --coil c.ccd --target -42,44,30 --out result
+  efield optimize head.msh --coil c.ccd --target -38.5,52.1,41 --out result
   efield report result                     look at it: one HTML file
   efield export result --format brainsight targets.txt
 
