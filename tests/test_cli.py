@@ -136,6 +136,19 @@ def test_help_teaches_the_path():
     assert re.fullmatch(r"efield \d+\.\d+\.\d+\S*\n", run("--version").output)
 
 
+@pytest.mark.parametrize(
+    "command", ["optimize", "simulate", "compare", "cohort", "report", "figures", "export", "sham"]
+)
+def test_every_long_command_can_be_quiet_or_verbose(command):
+    options = {name for option in main.commands[command].params for name in option.opts}
+    assert {"--quiet", "-q", "--verbose", "-v"} <= options
+
+
+def test_a_command_of_a_group_is_pointed_to():
+    assert_refused(run("check", "head.msh"), "'efield head check'")
+    assert_refused(run("optimise"), "optimise")
+
+
 # --- optimize
 
 

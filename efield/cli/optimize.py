@@ -27,7 +27,7 @@ EPILOG = """
 Examples:
   efield optimize
   efield optimize --out result
-  efield optimize head.msh --coil Magstim.ccd --target -42,44,30 --radius 5
+  efield optimize head.msh --coil Magstim.ccd --target -38.5,52.1,41 --radius 5
   efield optimize m2m_ernie/ernie.msh --target -38.5,52.1,41 --json - | jq .placement
   efield optimize head.msh --target dlpfc.nii.gz --objective magnitude_of_mean
   efield optimize --max-tilt 10 --yaw-range -90,90 --exclude -70,30,10,20
