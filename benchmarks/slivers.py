@@ -1,8 +1,8 @@
 """What slivers do to the peaks of |E|: planted around a target, they move its maximum, not its percentiles.
 
-A tetrahedron becomes four by a new node inside it that almost lies on one of its faces, or on one of its
-edges: one child is flat then, or two are. Nothing else changes: the mesh conforms, no surface moves, and
-volumes and tissues stay.
+Two tetrahedra with a common face become three around a new edge between their far corners, where that edge
+passes close by an edge of the face: one of the three is flat then. No node moves and none is added; the mesh
+conforms, and volumes and tissues stay.
 """
 
 import numpy as np
@@ -17,49 +17,66 @@ from efield.tissues import TISSUE_TAGS
 
 DIDT = 1e6
 NEAR_MM = 20.0
-SHARE = 0.01
-"""Of the grey-matter tetrahedra near the target."""
+FLATTEST, FLAT = 1e-4, 1e-2
+"""Bounds on a sliver's volume, as a share of the two tetrahedra that it comes from."""
 
-FLATNESS = 1e-3
-"""Height of the new node over the face or edge, as a share of the tetrahedron's own."""
+FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])
+"""Opposite each corner, seen anticlockwise from outside a positive tetrahedron."""
 
 PERCENT = np.array([50.0, 95.0, 99.0, 99.9])
 
 
-def planted(mesh, tets, rng, flatness=FLATNESS):
-    """A mesh with slivers in some of its tetrahedra, and the parent of each of its tetrahedra.
+def planted(mesh, among, bounds=(FLATTEST, FLAT)):
+    """A mesh with slivers where faces between some tetrahedra allow one.
 
     Parameters
     ----------
     mesh : TetMesh
-    tets : (n,) int array
-        Tetrahedra to cut, each once; every second one towards an edge, the others towards a face.
-    rng : numpy.random.Generator
-        Chooses the faces and edges.
-    flatness : float
-        Volume of a flat child, as a share of its parent's.
+        Positive tetrahedra.
+    among : (n_tets,) bool array
+        Those that may be cut.
+    bounds : (float, float)
+        Of the slivers' volumes, as shares of the two tetrahedra around the face.
 
     Returns
     -------
     TetMesh
-        The old tetrahedra in their old places, each cut one replaced by one of its children; then the
-        other children.
+        Two of each three in the places of the old two, the slivers last.
     parent : (n_tets,) int array
+        One of the tetrahedra that each came from.
     """
-    tets = np.asarray(tets)
-    corners, n = mesh.tets[tets], len(mesh.nodes_mm)
-    shares = np.full((len(tets), 4), (1 - flatness) / 3)  # above a face
-    shares[:, 0] = flatness
-    shares[::2] = 0.5 - flatness, 0.5 - flatness, flatness, flatness  # beside an edge
-    shares = rng.permuted(shares, axis=1)
-    nodes = np.concatenate([mesh.nodes_mm, np.einsum("na,nac->nc", shares, mesh.nodes_mm[corners])])
-    children = np.repeat(corners[None], 4, axis=0)
-    for corner in range(4):
-        children[corner, :, corner] = n + np.arange(len(tets))
-    cut = np.array(mesh.tets)
-    cut[tets] = children[0]
-    parent = np.concatenate([np.arange(len(mesh.tets)), np.tile(tets, 3)])
-    return TetMesh(nodes, np.concatenate([cut, *children[1:]]), mesh.tags[parent]), parent
+    first, second, face, apex, beyond = _inner_faces(mesh, np.flatnonzero(among))
+    rings = [np.column_stack([face[:, i], face[:, j], apex, beyond]) for i, j in ((0, 1), (1, 2), (2, 0))]
+    volumes = np.stack([_volumes(mesh.nodes_mm, ring) for ring in rings], axis=1)
+    share = volumes.min(axis=1) / volumes.sum(axis=1)
+    used, taken = np.zeros(len(mesh.tets), bool), []
+    for k in np.flatnonzero((share > bounds[0]) & (share < bounds[1])):
+        if not (used[first[k]] or used[second[k]] or mesh.tags[first[k]] != mesh.tags[second[k]]):
+            used[[first[k], second[k]]] = True
+            taken.append(k)
+    order = np.argsort(-volumes[taken], axis=1)
+    three = np.stack(rings, axis=1)[taken][np.arange(len(taken))[:, None], order]
+    tets = np.array(mesh.tets)
+    tets[first[taken]], tets[second[taken]] = three[:, 0], three[:, 1]
+    parent = np.concatenate([np.arange(len(tets)), first[taken]])
+    return TetMesh(mesh.nodes_mm, np.concatenate([tets, three[:, 2]]), mesh.tags[parent]), parent
+
+
+def _inner_faces(mesh, some):
+    """Faces between two of some tetrahedra: both of these, the face seen from the second, the far corners."""
+    faces = mesh.tets[some][:, FACES].reshape(-1, 3)
+    order = np.lexsort(np.sort(faces, axis=1).T)
+    ordered = np.sort(faces[order], axis=1)
+    pairs = np.flatnonzero(np.all(ordered[1:] == ordered[:-1], axis=1))
+    one, other = order[pairs], order[pairs + 1]
+    apexes = mesh.tets[some].reshape(-1)
+    return some[one // 4], some[other // 4], faces[one], apexes[one], apexes[other]
+
+
+def _volumes(nodes, tets):
+    """Signed volumes (n,)."""
+    corners = nodes[tets]
+    return np.linalg.det(corners[:, 1:] - corners[:, :1]) / 6
 
 
 def moved_peaks(head, center_mm, placements, order):
@@ -76,16 +93,14 @@ def moved_peaks(head, center_mm, placements, order):
     mesh = head.mesh
     near = np.linalg.norm(mesh.barycentres_mm - center_mm, axis=1) < NEAR_MM
     near &= head.tags == TISSUE_TAGS["grey_matter"]
-    rng = np.random.default_rng(0)
-    chosen = rng.choice(np.flatnonzero(near), round(SHARE * near.sum()), replace=False)
-    cut, parent = planted(mesh, chosen, rng)
+    cut, parent = planted(mesh, near)
     before = _peaks(head, np.flatnonzero(near), placements, order)
     other = HeadModel(cut, head.conductivity[parent], name="planted")
     after = _peaks(other, np.flatnonzero(near[parent]), placements, order)
     change = np.abs(after / before - 1).max(axis=0)
     names = [*(f"p{percent:g}" for percent in PERCENT), "maximum"]
     return [
-        {"order": order, "statistic": name, "slivers": len(chosen), "change": float(one)}
+        {"order": order, "statistic": name, "slivers": len(parent) - len(mesh.tets), "of": int(near.sum()), "change": float(one)}
         for name, one in zip(names, change, strict=True)
     ]
 
