@@ -100,7 +100,13 @@ def moved_peaks(head, center_mm, placements, order):
     change = np.abs(after / before - 1).max(axis=0)
     names = [*(f"p{percent:g}" for percent in PERCENT), "maximum"]
     return [
-        {"order": order, "statistic": name, "slivers": len(parent) - len(mesh.tets), "of": int(near.sum()), "change": float(one)}
+        {
+            "order": order,
+            "statistic": name,
+            "slivers": len(parent) - len(mesh.tets),
+            "of": int(near.sum()),
+            "change": float(one),
+        }
         for name, one in zip(names, change, strict=True)
     ]
 

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_heads import mni_small
+from small_heads import few_dipoles, mni_small
 
 from efield.analytic.shapes import box
+from efield.forward import solve_potentials
+from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
 from efield.model.placement import Placement
+from efield.model.target import Target
+from efield.solve.prepared import prepare
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "slivers.py"
 
@@ -25,49 +29,75 @@ def script():
 
 @pytest.fixture(scope="module")
 def cut(script):
-    """A box of two tissues before and after, the parents, and the tetrahedra that were cut."""
-    mesh = box(4, 40.0, jitter=0.15, seed=2)
+    """A box of two tissues before and after, and a parent of each tetrahedron."""
+    mesh = box(9, 40.0, jitter=0.19, seed=2)
     mesh = TetMesh(mesh.nodes_mm, mesh.tets, np.where(mesh.barycentres_mm[:, 0] < 20, 2, 3))
-    some = np.arange(3, len(mesh.tets), 17)
-    after, parent = script.planted(mesh, some, np.random.default_rng(1), 1e-3)
-    return mesh, after, parent, some
+    inside = np.all(np.abs(mesh.barycentres_mm - 20) < 15, axis=1)
+    return mesh, *script.planted(mesh, inside, (1e-4, 0.05)), inside
 
 
-def test_the_mesh_still_conforms(cut):
-    before, after, _, _ = cut
+@pytest.fixture(scope="module")
+def over_the_target():
+    head = mni_small().head
+    center = Target.mni((-42, 44, 30)).resolve(head).center_mm
+    on_scalp = head.scalp.closest(center)[0][0]
+    return center, [Placement.on_scalp(head, on_scalp, yaw_deg=yaw, distance_mm=4.0) for yaw in (-30.0, 60.0)]
+
+
+def faces(mesh):
+    """Faces (sorted nodes) and how many tetrahedra have each."""
     corners = np.array(list(itertools.combinations(range(4), 3)))
-    faces = np.sort(after.tets[:, corners].reshape(-1, 3), axis=1)
-    _, count = np.unique(faces, axis=0, return_counts=True)
-    outside = np.sort(before.boundary_faces, axis=1)
-    assert set(count) == {1, 2} and np.count_nonzero(count == 1) == len(outside)
-    np.testing.assert_array_equal(np.unique(np.sort(after.boundary_faces, axis=1), axis=0), np.unique(outside, axis=0))
+    return np.unique(np.sort(mesh.tets[:, corners].reshape(-1, 3), axis=1), axis=0, return_counts=True)
 
 
-def test_children_fill_their_parents_and_keep_their_tissue(cut):
-    before, after, parent, some = cut
+def test_the_mesh_still_conforms_and_keeps_its_surfaces(cut):
+    before, after, _, _ = cut
+    assert len(after.tets) > len(before.tets) + 20
     assert after.signed_volumes_mm3.min() > 0
-    filled = np.bincount(parent, after.signed_volumes_mm3, len(before.tets))
-    np.testing.assert_allclose(filled, before.volumes_mm3, rtol=1e-12)
-    np.testing.assert_array_equal(np.bincount(parent), np.where(np.isin(np.arange(len(before.tets)), some), 4, 1))
+    (old, old_count), (new, new_count) = faces(before), faces(after)
+    assert set(new_count) == {1, 2}
+    np.testing.assert_array_equal(new[new_count == 1], old[old_count == 1])
+
+
+def test_volumes_and_tissues_stay(cut):
+    before, after, parent, inside = cut
+    for tag in (2, 3):
+        moments = [
+            (mesh.volumes_mm3[mesh.tags == tag], mesh.barycentres_mm[mesh.tags == tag])
+            for mesh in (before, after)
+        ]
+        (old, old_at), (new, new_at) = moments
+        np.testing.assert_allclose(new.sum(), old.sum(), rtol=1e-12)
+        np.testing.assert_allclose(new @ new_at, old @ old_at, rtol=1e-12)
+    changed = np.any(after.tets[: len(before.tets)] != before.tets, axis=1)
+    assert not changed[~inside].any() and inside[parent[len(before.tets) :]].all()
     np.testing.assert_array_equal(after.tags, before.tags[parent])
-    centre = np.einsum("nc,n->nc", after.barycentres_mm, after.volumes_mm3)
-    centre = np.stack([np.bincount(parent, column) for column in centre.T], axis=1)
-    np.testing.assert_allclose(centre / before.volumes_mm3[:, None], before.barycentres_mm, atol=1e-10)
 
 
-def test_one_child_or_two_are_flat(cut):
-    before, after, parent, some = cut
-    share = after.volumes_mm3 / before.volumes_mm3[parent]
-    flat = np.bincount(parent[share < 2e-3], minlength=len(before.tets))[some]
-    np.testing.assert_array_equal(flat, np.where(np.arange(len(some)) % 2, 1, 2))
+def test_the_last_are_flat(cut):
+    before, after, _, _ = cut
+    new = after.volumes_mm3[len(before.tets) :]
+    assert new.max() < 0.05 * 2 * before.volumes_mm3.max()
+    assert np.median(new) < 0.2 * before.volumes_mm3.min()
 
 
-def test_slivers_move_the_maximum_and_no_percentile(script):
-    head, region = mni_small().head, mni_small().region
-    on_scalp = head.scalp.closest(region.center_mm)[0][0]
-    placements = [Placement.on_scalp(head, on_scalp, yaw_deg=yaw, distance_mm=4.0) for yaw in (-30.0, 60.0)]
-    rows = script.moved_peaks(head, region.center_mm, placements, 1)
+def test_slivers_move_the_maximum_and_hardly_a_percentile(script, over_the_target):
+    rows = script.moved_peaks(mni_small().head, *over_the_target, 1)
     change = {row["statistic"]: row["change"] for row in rows}
-    assert rows[0]["slivers"] >= 20
-    assert change["maximum"] > 0.05
-    assert max(change["p50"], change["p95"], change["p99"]) < 0.005
+    assert rows[0]["slivers"] > 0.02 * rows[0]["of"]
+    assert change["maximum"] > 0.5
+    assert max(change["p50"], change["p95"], change["p99"]) < 0.01  # 3 % of 1,137 large elements
+
+
+def test_second_order_is_solved_in_spite_of_slivers(script, over_the_target):
+    """A Jacobi sweep of the edges, damped alike everywhere, amplifies errors there; CG then stalls at 4e-2."""
+    center, placements = over_the_target
+    head = mni_small().head
+    near = (np.linalg.norm(head.mesh.barycentres_mm - center, axis=1) < 20.0) & (head.tags == 2)
+    mesh, parent = script.planted(head.mesh, near)
+    prepared = prepare(HeadModel(mesh, head.conductivity[parent]), element_order=2)
+    solved = solve_potentials(prepared, few_dipoles(), placements[:1], 1e6)
+    load = prepared.source_load(solved.node_dadt)
+    left = np.empty_like(load)
+    prepared.stiffness.residual(np.ascontiguousarray(solved.potential), load, left)
+    assert np.linalg.norm(left) < 1e-6 * np.linalg.norm(load)
