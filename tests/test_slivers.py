@@ -90,7 +90,7 @@ def test_slivers_move_the_maximum_and_hardly_a_percentile(script, over_the_targe
 
 
 def test_second_order_is_solved_in_spite_of_slivers(script, over_the_target):
-    """A Jacobi sweep of the edges, damped alike everywhere, amplifies errors there; CG then stalls at 4e-2."""
+    """A Jacobi sweep of the edges, damped alike everywhere, amplifies errors there: CG stalls at 4e-2."""
     center, placements = over_the_target
     head = mni_small().head
     near = (np.linalg.norm(head.mesh.barycentres_mm - center, axis=1) < 20.0) & (head.tags == 2)
