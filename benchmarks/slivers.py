@@ -23,6 +23,9 @@ FLATTEST, FLAT = 1e-4, 1e-2
 FACES = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])
 """Opposite each corner, seen anticlockwise from outside a positive tetrahedron."""
 
+RTOL = 1e-4
+"""Of the solves: with slivers, second order does not get to 1e-6."""
+
 PERCENT = np.array([50.0, 95.0, 99.0, 99.9])
 
 
@@ -113,7 +116,9 @@ def moved_peaks(head, center_mm, placements, order):
 
 def _peaks(head, elements, placements, order):
     """(n_placements, n_statistics) percentiles and maximum of |E| over some elements, V/m."""
-    solved = solve_potentials(prepare(head, element_order=order), load_coil("figure8-70mm"), placements, DIDT)
+    solved = solve_potentials(
+        prepare(head, element_order=order), load_coil("figure8-70mm"), placements, DIDT, RTOL
+    )
     volumes, rows = head.mesh.volumes_mm3[elements], []
     for k in solved.columns:
         magnitude = np.linalg.norm(solved.on_elements(k, elements), axis=1)

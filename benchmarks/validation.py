@@ -39,11 +39,11 @@ RADII_MM = (70.0, 75.0, 80.0, 85.0, 90.0)
 TAGS = (1, 2, 3, 4, 5)
 GREY = 2
 EDGES_MM = (5.0, 2.5)
-SPHERE_EDGES_MM = (4.8, 2.4, 1.6)
-"""One, two and three tetrahedra across a layer."""
+SPHERE_EDGES_MM = (4.8, 2.4)
+"""One and two tetrahedra across a layer."""
 
-DEEP_MM = 60.0
-"""Within this radius no boundary of a layer is nearer than 10 mm."""
+DEEP_MM, DEEP_EVERY = 60.0, 10
+"""Within this radius no boundary of a layer is nearer than 10 mm; of the tetrahedra there one in so many."""
 
 DEGREE, ORDER = 5, 3
 
@@ -103,7 +103,7 @@ def sphere(_):
     for edge in SPHERE_EDGES_MM:
         mesh = random_layered_sphere(RADII_MM, TAGS, edge)
         grey = np.flatnonzero(mesh.tags == GREY)
-        deep = np.flatnonzero(np.linalg.norm(mesh.barycentres_mm, axis=1) < DEEP_MM)
+        deep = np.flatnonzero(np.linalg.norm(mesh.barycentres_mm, axis=1) < DEEP_MM)[::DEEP_EVERY]
         points, volumes = mesh.barycentres_mm[grey], mesh.volumes_mm3[grey]
         inner, inner_volumes = mesh.barycentres_mm[deep], mesh.volumes_mm3[deep]
         exact, deep_exact = (tms_field(positions, DIDT * moments, 1e-3 * x) for x in (points, inner))
