@@ -16,6 +16,9 @@ DIRECTION = np.array([-0.5, 0.5, 0.7]) / np.linalg.norm([-0.5, 0.5, 0.7])
 COLIN_TARGET_MM = (-39.7, 60.0, 16.7)
 """Grey matter of Colin27 nearest to the head's own F3."""
 
+COLIN_CONDUCTIVITY = {5: 0.05}
+"""S/m: its scalp and skull are one tissue."""
+
 
 def add_options(parser):
     """Which heads to run on, for every benchmark alike."""
@@ -35,8 +38,8 @@ def heads(options):
     if "mni152" in options.heads:
         target = efield.Target.mni((-42.0, 44.0, 30.0), options.radius)
         yield "mni152", efield.load_head("mni152"), target
-    if options.colin:  # scalp and skull are one tissue, here of 0.05 S/m
-        head = efield.load_head(options.colin, conductivity={5: 0.05})
+    if options.colin:
+        head = efield.load_head(options.colin, conductivity=COLIN_CONDUCTIVITY)
         yield "colin27", head, efield.Target.sphere(COLIN_TARGET_MM, options.radius)
     else:
         print("colin27 left out: no --colin")

@@ -1,26 +1,30 @@
 """How wrong the fields and target values are, at first and second order, and how well that is known.
 
-    python benchmarks/validation.py [sphere] [layers] [head] [--json FILE] [--placements N]
+    python benchmarks/validation.py [sphere] [layers] [head] [colin] [slivers] [--colin MESH] [--json FILE]
 
 "sphere": five layers, unstructured, the built-in figure-8 coil 4 mm above, against the closed form; E at
 the barycentres of the grey-matter shell, volume-weighted vector L2 and the largest error over the largest
-|E|; and the mean |E| of a 10 mm ball. "layers": a current through the scalp that follows a spherical
+|E|; L2 far from every boundary; and the mean |E| of a 10 mm ball. With one conductivity only the outer
+boundary makes itself felt. "layers": a current through the scalp that follows a spherical
 harmonic of degree 5, for which E jumps at every layer. "head": the built-in head, placements around the
-built-in target, against second order on the head refined around the target (longest edges halved and
-halved again); the error bar against the same truth. Prints Markdown.
+built-in target, against second order on the head refined there, and the error bar against the same truth
+(validation_head.py); "colin": Colin27 likewise. "slivers": how they move peaks (slivers.py). Prints
+Markdown.
 """
 
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from refine_head import refine
-from scipy.spatial import cKDTree
 from scipy.special import sph_harm_y
+from slivers import moved_peaks
+from three_heads import COLIN_CONDUCTIVITY, COLIN_TARGET_MM
+from validation_head import AT_ONCE, DIDT, MEASURE, against_refinement, tried
 
-from efield.adjoint.correction import EdgeCorrection
+import efield
 from efield.analytic.shapes import random_layered_sphere
 from efield.analytic.sphere_tms import tms_field
 from efield.fem.source import dipoles_in_head, gradient_inside
@@ -28,22 +32,20 @@ from efield.forward import solve_potentials
 from efield.io.atomic import atomic_path
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
-from efield.model.heads import load_head
 from efield.model.placement import Placement
-from efield.model.target import Target
-from efield.search.discretization import FLOOR
-from efield.search.measures import MeanMagnitude
 from efield.solve.prepared import prepare
 
 RADII_MM = (70.0, 75.0, 80.0, 85.0, 90.0)
 TAGS = (1, 2, 3, 4, 5)
 GREY = 2
 EDGES_MM = (5.0, 2.5)
+SPHERE_EDGES_MM = (4.8, 2.4)
+"""One and two tetrahedra across a layer."""
+
+DEEP_MM, DEEP_EVERY = 60.0, 10
+"""Within this radius no boundary of a layer is nearer than 10 mm; of the tetrahedra there one in so many."""
+
 DEGREE, ORDER = 5, 3
-DIDT = 1e6
-REFINED_MM, REFINED_EDGE_MM = 25.0, 1.6
-NEAR_MM = 15.0
-MEASURE = MeanMagnitude()
 
 
 def log(text):
@@ -72,45 +74,66 @@ def over_the_sphere():
     return Placement(matrix)
 
 
-def with_rates(rows):
-    """Rows with the rate of the L2 error against the coarser mesh of the same order."""
+def with_rates(rows, keys=("l2",)):
+    """Rows with the rates of some errors against the next coarser mesh of the same kind."""
     for row in rows:
-        before = [r for r in rows if r["order"] == row["order"] and r["size_mm"] > row["size_mm"]]
-        ratio = None if not before else np.log(before[-1]["l2"] / row["l2"])
-        row["rate"] = None if not before else float(ratio / np.log(before[-1]["size_mm"] / row["size_mm"]))
+        before = [r for r in rows if r["kind"] == row["kind"] and r["size_mm"] > row["size_mm"]]
+        for key in keys:
+            row[f"{key}_rate"] = None
+            if before and row[key]:
+                ratio = np.log(before[-1]["size_mm"] / row["size_mm"])
+                row[f"{key}_rate"] = float(np.log(before[-1][key] / row[key]) / ratio)
     return rows
 
 
-def sphere():
-    """The TMS sphere."""
+def mesh_facts(mesh, kind):
+    """The first columns of a row."""
+    nodes, size = len(mesh.nodes_mm), float(np.cbrt(mesh.volumes_mm3.mean()))
+    ends = mesh.ordered.nodes[mesh.ordered.edges.ends]
+    edge = 1e3 * float(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1).mean())
+    return {"nodes": nodes, "size_mm": size, "mean_edge_mm": edge, "kind": kind}
+
+
+def sphere(_):
+    """The TMS sphere; its field is the same whatever the conductivities of the layers."""
     coil, placement = load_coil("figure8-70mm"), over_the_sphere()
     positions, moments = dipoles_in_head(coil, placement)
+    outward = placement.center_mm / np.linalg.norm(placement.center_mm)
     rows = []
-    for edge in EDGES_MM:
-        head = sphere_head(edge)
-        mesh = head.mesh
+    for edge in SPHERE_EDGES_MM:
+        mesh = random_layered_sphere(RADII_MM, TAGS, edge)
         grey = np.flatnonzero(mesh.tags == GREY)
+        deep = np.flatnonzero(np.linalg.norm(mesh.barycentres_mm, axis=1) < DEEP_MM)[::DEEP_EVERY]
         points, volumes = mesh.barycentres_mm[grey], mesh.volumes_mm3[grey]
-        exact = tms_field(positions, DIDT * moments, 1e-3 * points)
-        outward = placement.center_mm / np.linalg.norm(placement.center_mm)
+        inner, inner_volumes = mesh.barycentres_mm[deep], mesh.volumes_mm3[deep]
+        exact, deep_exact = (tms_field(positions, DIDT * moments, 1e-3 * x) for x in (points, inner))
         ball = np.linalg.norm(points - 72.5 * outward, axis=1) < 10
-        for order in (1, 2):
+        for layers, order in ((True, 1), (True, 2), (False, 2)):
+            head = HeadModel.from_mesh(mesh, conductivity=None if layers else dict.fromkeys(TAGS, 0.3))
             begin = time.process_time()
-            field = solve_potentials(prepare(head, element_order=order), coil, [placement], DIDT).field(
-                0, placement
-            )
+            prepared = prepare(head, element_order=order)
+            field = solve_potentials(prepared, coil, [placement], DIDT).field(0, placement)
             cpu = time.process_time() - begin
+            del prepared
             mean = MEASURE.value(field.E[grey[ball]], volumes[ball])
-            rows.append(
-                {
-                    "nodes": len(mesh.nodes_mm),
-                    "size_mm": float(np.cbrt(mesh.volumes_mm3.mean())),
-                    "order": order,
-                }
-                | errors(field.inside(grey, points, coil) - exact, exact, volumes)
-                | {"target_mean": float(mean / MEASURE.value(exact[ball], volumes[ball]) - 1), "cpu_s": cpu}
-            )
-    return with_rates(rows)
+            kind = f"order {order}" + ("" if layers else ", one conductivity")
+            got = field.inside(grey, points, coil)
+            rows.append(mesh_facts(mesh, kind) | errors(got - exact, exact, volumes))
+            rows[-1]["deep_l2"] = errors(
+                field.inside(deep, inner, coil) - deep_exact, deep_exact, inner_volumes
+            )["l2"]
+            rows[-1]["target_mean"] = float(mean / MEASURE.value(exact[ball], volumes[ball]) - 1)
+            rows[-1]["cpu_s"] = cpu
+            if order == 1:
+                rows.append(recovered_row(field, grey, points, exact, volumes))
+    return with_rates(rows, ("l2", "deep_l2"))
+
+
+def recovered_row(field, grey, points, exact, volumes):
+    """The same of the recovered field; no target values come from it."""
+    got = field.recovered().within(grey, points)
+    row = mesh_facts(field.head.mesh, "order 1, recovered") | errors(got - exact, exact, volumes)
+    return row | {"deep_l2": None, "target_mean": None, "cpu_s": None}
 
 
 def harmonic_layers(head):
@@ -179,7 +202,7 @@ def scalp_load(prepared, layer):
     return load
 
 
-def layers():
+def layers(_):
     """The kinked test."""
     rows = []
     for edge in EDGES_MM:
@@ -198,165 +221,69 @@ def layers():
             v = prepared.solve(np.ascontiguousarray(b), rtol=1e-5).x[:, 0]
             got, _ = gradient_inside(mesh.ordered, v, where, 1e-3 * mesh.barycentres_mm)
             rows.append(
-                {
-                    "nodes": len(mesh.nodes_mm),
-                    "size_mm": float(np.cbrt(mesh.volumes_mm3.mean())),
-                    "order": order,
-                }
+                mesh_facts(mesh, f"order {order}")
                 | errors((got - exact)[inside], exact[inside], mesh.volumes_mm3[inside])
             )
     return with_rates(rows)
 
 
-def parents(coarse, fine_points_mm, among):
-    """The tetrahedron of `coarse` (of those in `among`) that holds each point, -1 for none."""
-    tree = cKDTree(coarse.barycentres_mm[among])
-    corners = coarse.nodes_mm[coarse.tets[among]]
-    inverse = np.linalg.inv(corners[:, 1:] - corners[:, :1])
-    found = np.full(len(fine_points_mm), -1)
-    _, near = tree.query(fine_points_mm, k=40)
-    for column in near.T:
-        shares = np.einsum("nc,nca->na", fine_points_mm - corners[column, 0], inverse[column])
-        inside = (shares.min(axis=1) > -1e-9) & (shares.sum(axis=1) < 1 + 1e-9) & (found < 0)
-        found[inside] = among[column[inside]]
-    return found
-
-
-def tried(head, region, count):
-    """Placements around the target, at any angle."""
-    rng, points = np.random.default_rng(0), []
-    center = head.scalp.closest(region.center_mm)[0][0]
-    while len(points) < count:
-        point = head.scalp.closest(center + rng.uniform(-20, 20, 3))[0][0]
-        points.append(Placement.on_scalp(head, point, yaw_deg=rng.uniform(-180, 180), distance_mm=8.0))
-    return points
-
-
-def head(count):
+def head(options):
     """The built-in head against local refinement."""
-    coarse, coil = load_head("mni152"), load_coil("figure8-70mm")
-    regions = {r: Target.mni((-42, 44, 30), radius_mm=r).resolve(coarse) for r in (5.0, 10.0)}
-    center, mesh = regions[5.0].center_mm, coarse.mesh
-    distance = np.linalg.norm(mesh.barycentres_mm - center, axis=1)
-    fine = HeadModel(
-        refine(mesh, distance < REFINED_MM, REFINED_EDGE_MM), None, name="refined", space=coarse.space
-    )
-    log(f"refined: {len(fine.tets):,d} tetrahedra, of {len(coarse.tets):,d}")
-    near = np.flatnonzero((distance < NEAR_MM + 5) & (coarse.tags == GREY))
-    fine_near = np.linalg.norm(fine.mesh.barycentres_mm - center, axis=1) < NEAR_MM
-    children = np.flatnonzero(fine_near & (fine.tags == GREY))
-    parent = parents(mesh, fine.mesh.barycentres_mm[children], near)
-    children, parent = children[parent >= 0], parent[parent >= 0]
-    points, child_volumes = fine.mesh.barycentres_mm[children], fine.mesh.volumes_mm3[children]
-    placements = tried(coarse, regions[5.0], count)
-    values = {r: {} for r in regions}
-    local = {1: [], 2: []}
-
-    def solve(prepared, use):
-        for start in range(0, count, 4):
-            solved = solve_potentials(prepared, coil, placements[start : start + 4], DIDT)
-            for k in solved.columns:
-                use(solved, k, start + k)
-
-    truth = {}
-
-    def keep_truth(solved, k, i):
-        truth[i] = solved.on_elements(k, children)
-
-    solve(prepare(fine, element_order=2), keep_truth)
-    log("truth solved")
-    members = {r: np.isin(parent, region.elements) for r, region in regions.items()}
-    for r in regions:
-        values[r]["truth"] = [
-            MEASURE.value(truth[i][members[r]], child_volumes[members[r]]) for i in range(count)
-        ]
-    first = prepare(coarse)
-    corrections = EdgeCorrection(first)
-
-    def compare(solved, k, i, order):
-        field = solved.field(k, placements[i])
-        if i < 5:
-            difference = field.inside(parent, points, coil) - truth[i]
-            local[order].append(errors(difference, truth[i], child_volumes)["l2"])
-        for r, region in regions.items():
-            volumes, e_field = region.volumes_mm3 * 1e-9, solved.on_elements(k, region.elements)
-            values[r].setdefault(order, []).append(MEASURE.value(e_field, volumes))
-            if order == 1:
-                values[r].setdefault("added", []).append(_added(solved, k, i, region, e_field, volumes))
-
-    def _added(solved, k, i, region, e_field, volumes):
-        slope = MEASURE.slope(e_field, volumes) / volumes[:, None]
-        column = slice(k, k + 1)
-        correction = corrections.of(
-            coil,
-            [placements[i]],
-            DIDT,
-            np.ascontiguousarray(solved.potential[:, column]),
-            solved.node_dadt[:, :, column],
-            region.elements,
-            slope[None],
-        )
-        change = correction.e_field[0]
-        curved = MEASURE.value(e_field + change, volumes) - MEASURE.value(e_field, volumes)
-        return correction.functional[0] + curved - np.einsum("nc,nc,n->", slope, change, volumes)
-
-    solve(first, lambda solved, k, i: compare(solved, k, i, 1))
-    log("first order and error bars solved")
-    solve(prepare(coarse, element_order=2), lambda solved, k, i: compare(solved, k, i, 2))
-    return [
-        head_row(r, values[r]) | {f"local_l2_order_{o}": float(np.mean(e)) for o, e in local.items()}
-        for r in regions
-    ]
+    target = partial(efield.Target.mni, (-42, 44, 30))
+    return against_refinement(efield.load_head("mni152"), target, options.placements, log)
 
 
-def head_row(radius_mm, values):
-    """Statistics of one target."""
-    truth, one, two, added = (np.array(values[key]) for key in ("truth", 1, 2, "added"))
-    error = one - truth
-    counted = abs(error) > 5e-4 * truth
-    ratio = -added[counted] / error[counted]
-    half = np.maximum(abs(added), FLOOR * one)
-    left = one + added - truth
-    return {
-        "target_mm": radius_mm,
-        "placements": len(truth),
-        "error_1_median": float(np.median(abs(error) / truth)),
-        "error_1_max": float((abs(error) / truth).max()),
-        "error_2_median": float(np.median(abs(two - truth) / truth)),
-        "error_2_max": float((abs(two - truth) / truth).max()),
-        "corrected_median": float(np.median(abs(left) / truth)),
-        "corrected_max": float((abs(left) / truth).max()),
-        "counted": int(counted.sum()),
-        "ratio_median": float(np.median(ratio)) if counted.any() else None,
-        "ratio_within_0.5_1.5": float(np.mean((ratio > 0.5) & (ratio < 1.5))) if counted.any() else None,
-        "coverage": float(np.mean(abs(left) <= half)),
-        "half_width_over_error": float(np.median(half) / np.median(abs(error))),
-        "closer": float(np.mean(abs(left[counted]) < abs(error[counted]))) if counted.any() else None,
-    }
+def colin(options):
+    """Another one, the same; its scalp and skull are one tissue."""
+    if not options.colin:
+        log("\ncolin left out: no --colin")
+        return []
+    head = efield.load_head(options.colin, conductivity=COLIN_CONDUCTIVITY)
+    target = partial(efield.Target.sphere, COLIN_TARGET_MM)
+    return against_refinement(head, target, options.placements, log)
+
+
+def slivers(options):
+    """Slivers planted in the built-in head."""
+    model = efield.load_head("mni152")
+    center = efield.Target.mni((-42, 44, 30)).resolve(model).center_mm
+    placements = tried(model, center, min(options.placements, AT_ONCE))
+    return [row for order in (1, 2) for row in moved_peaks(model, center, placements, order)]
 
 
 def markdown(rows):
-    """A table of rows with the same keys."""
-    names = list(rows[0])
-    lines = [" | ".join(names), " | ".join("---" for _ in names)]
-    lines += [" | ".join("" if v is None else f"{v:.4g}" for v in row.values()) for row in rows]
+    """A table of rows with the same keys; a column a row where there are more keys than that."""
+    names = [name for name, value in rows[0].items() if not isinstance(value, dict)]
+    table = [names, *([_text(row[name]) for name in names] for row in rows)]
+    if len(names) > 10:
+        table = list(zip(*table, strict=True))
+    lines = [" | ".join(line) for line in table]
+    lines.insert(1, " | ".join("---" for _ in table[0]))
     return "\n".join(f"| {line} |" for line in lines)
 
 
+def _text(value):
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:,d}" if isinstance(value, int) else f"{value:.4g}"
+
+
 def main():
+    parts = {"sphere": sphere, "layers": layers, "head": head, "colin": colin, "slivers": slivers}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", help="sphere, layers, head; all of them by default")
+    parser.add_argument("parts", nargs="*", help=f"{', '.join(parts)}; all of them by default")
+    parser.add_argument("--colin", help="the Colin27 mesh; its part is left out without it")
+    parser.add_argument("--placements", type=int, default=20, help="on each head")
     parser.add_argument("--json", type=Path, help="write the rows here")
-    parser.add_argument("--placements", type=int, default=20)
     options = parser.parse_args()
-    parts = {"sphere": sphere, "layers": layers, "head": lambda: head(options.placements)}
     if unknown := set(options.parts) - set(parts):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}; valid: {', '.join(parts)}")
     results = {}
     for name in options.parts or parts:
         begin = time.process_time()
-        results[name] = parts[name]()
-        log(f"\n## {name} ({time.process_time() - begin:.0f} CPU s)\n\n{markdown(results[name])}")
+        results[name] = parts[name](options)
+        if results[name]:
+            log(f"\n## {name} ({time.process_time() - begin:.0f} CPU s)\n\n{markdown(results[name])}")
     if options.json:
         with atomic_path(options.json) as path:
             path.write_text(json.dumps({"benchmark": "validation", "parts": results}, indent=1) + "\n")

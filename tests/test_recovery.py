@@ -152,6 +152,19 @@ def test_recovery_beats_the_raw_field_in_a_sphere(sphere):
     assert miss.max() < 0.1 * np.linalg.norm(barycentres[grey], axis=1).max()
 
 
+def test_recovery_at_second_order_takes_its_element_means(sphere):
+    head, field, coil, placement = sphere
+    second = simulate(head, coil, placement, didt=DIDT, element_order=2)
+    positions, moments = dipoles_in_head(coil, placement)
+    for tag in (1, 2):
+        points, tets = quadrature(head, tag)
+        exact = tms_field(positions, DIDT * moments, points * 1e-3)
+        first = errors_in(head, tag, field.recovered().within(tets, points), exact)
+        assert errors_in(head, tag, second.recovered().within(tets, points), exact) < first
+        unrecovered = errors_in(head, tag, second.inside(tets, points, coil), exact)
+        assert unrecovered < 0.5 * first  # what a second-order run should be read from
+
+
 def test_a_field_read_from_a_file_is_recovered_nearly_as_well(sphere):
     head, field, coil, placement = sphere
     points, tets = quadrature(head, 2)

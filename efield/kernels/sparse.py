@@ -173,3 +173,14 @@ def product_rows(begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b
                     data[place] += a * b_data[q]
         counts[i] = fill - first
     return indices[:fill], data[:fill]
+
+
+@jit
+def absolute_row_sums(begin, end, indptr, indices, data, first_column, out):
+    """Sums of the absolute entries of rows, in columns from `first_column` on."""
+    for i in range(begin, end):
+        total = 0.0
+        for p in range(indptr[i], indptr[i + 1]):
+            if indices[p] >= first_column:
+                total += abs(data[p])
+        out[i] = total

@@ -1,0 +1,229 @@
+"""Target values and fields of a head against second order on the same head, refined around the target.
+
+Like is compared with like: a target value is the volume-weighted mean, over the target's tetrahedra, of
+|E| of their mean fields. So the truth's fields are averaged over the tetrahedra that the refinement made of
+each one (its children) before anything is compared. The mean of |E| over the children is larger, for |E| of
+a mean never exceeds the mean of |E|; by how much is stated beside.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from refine_head import refine
+
+from efield.adjoint.correction import EdgeCorrection
+from efield.forward import solve_potentials
+from efield.model.coils import load_coil
+from efield.model.head import HeadModel
+from efield.model.mesh import TetMesh
+from efield.model.placement import Placement
+from efield.search.discretization import FLOOR
+from efield.search.measures import MeanMagnitude
+from efield.solve.prepared import prepare
+from efield.tissues import TISSUE_TAGS
+
+DIDT = 1e6
+REFINED_MM, NEAR_MM = 25.0, 20.0
+"""The mesh is refined, and its elementwise error taken, within these distances of the target."""
+
+TRUE_EDGE_MM, CHECK_EDGE_MM = 1.6, 1.2
+"""Longest edges of the truth, and of the finer mesh that it is checked against."""
+
+AT_ONCE = 4
+COUNTED = 5e-4
+"""Relative first-order error from which the error bar is judged."""
+
+MEASURE = MeanMagnitude()
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """A refined head and what it says of the tetrahedra of the coarse one.
+
+    Attributes
+    ----------
+    head : HeadModel
+    children : (n,) int array
+        Tetrahedra that some of the coarse ones were cut into.
+    row : (n,) int array
+        Which of those each came from.
+    averages : (m, n) sparse array
+        Volume-weighted means over the children of each.
+    """
+
+    head: HeadModel
+    children: np.ndarray
+    row: np.ndarray
+    averages: scipy.sparse.csr_array
+
+    @classmethod
+    def around(cls, coarse, center_mm, edge_mm, near):
+        """Refined around a point; `near` are the tetrahedra, ascending, that it is to be compared on."""
+        mesh = coarse.mesh
+        inside = np.linalg.norm(mesh.barycentres_mm - center_mm, axis=1) < REFINED_MM
+        numbered = TetMesh(mesh.nodes_mm, mesh.tets, np.arange(len(mesh.tets)))
+        fine = refine(numbered, inside, edge_mm)  # children take their parent's tag: here its number
+        parent = fine.tags
+        head = HeadModel(TetMesh(fine.nodes_mm, fine.tets, mesh.tags[parent]), coarse.conductivity[parent])
+        children = np.flatnonzero(np.isin(parent, near))
+        row = np.searchsorted(near, parent[children])
+        volumes = fine.volumes_mm3[children]
+        covered = np.bincount(row, volumes, len(near))
+        np.testing.assert_allclose(covered, mesh.volumes_mm3[near], rtol=1e-9)
+        entries = (volumes / covered[row], (row, np.arange(len(row))))
+        return cls(head, children, row, scipy.sparse.csr_array(entries, shape=(len(near), len(row))))
+
+
+def tried(head, center_mm, count):
+    """Placements over the target, at any angle."""
+    rng, points = np.random.default_rng(0), []
+    center = head.scalp.closest(center_mm)[0][0]
+    while len(points) < count:
+        point = head.scalp.closest(center + rng.uniform(-20, 20, 3))[0][0]
+        points.append(Placement.on_scalp(head, point, yaw_deg=rng.uniform(-180, 180), distance_mm=8.0))
+    return points
+
+
+def against_refinement(coarse, target, count, log):
+    """Rows, one a target radius, of a head's errors.
+
+    Parameters
+    ----------
+    coarse : HeadModel
+    target : callable
+        The target of a radius in mm.
+    count : int
+        Placements.
+    log : callable
+    """
+    coil = load_coil("figure8-70mm")
+    regions = {r: target(r).resolve(coarse) for r in (5.0, 10.0)}
+    center, mesh = regions[5.0].center_mm, coarse.mesh
+    distance = np.linalg.norm(mesh.barycentres_mm - center, axis=1)
+    near = np.flatnonzero((distance < NEAR_MM) & (coarse.tags == TISSUE_TAGS["grey_matter"]))
+    volumes = mesh.volumes_mm3[near]
+    rows_of = {r: np.searchsorted(near, region.elements) for r, region in regions.items()}
+    for r, region in regions.items():
+        np.testing.assert_array_equal(near[rows_of[r]], region.elements)
+    placements = tried(coarse, center, count)
+
+    def solve(prepared, count, use):
+        for start in range(0, count, AT_ONCE):
+            solved = solve_potentials(prepared, coil, placements[start : start + AT_ONCE], DIDT)
+            use(solved, range(start, start + len(solved.columns)))
+
+    def value(r, e_field):
+        return MEASURE.value(e_field[rows_of[r]], volumes[rows_of[r]])
+
+    def true_fields(edge_mm, count):
+        """Children's and parents' fields of the first placements."""
+        fine = Refined.around(coarse, center, edge_mm, near)
+        log(f"edges to {edge_mm} mm: {len(fine.head.tets):,d} tetrahedra, of {len(coarse.tets):,d}")
+        fields = []
+        solve(
+            prepare(fine.head, element_order=2),
+            count,
+            lambda solved, _: fields.extend(solved.on_elements(k, fine.children) for k in solved.columns),
+        )
+        return fine, fields, [fine.averages @ e_field for e_field in fields]
+
+    fine, of_children, truth = true_fields(TRUE_EDGE_MM, count)
+    _, _, finer = true_fields(CHECK_EDGE_MM, min(count, AT_ONCE))
+    log("truth solved")
+    values = {r: {"truth": [value(r, e_field) for e_field in truth]} for r in regions}
+    for r in regions:
+        values[r]["finer"] = [value(r, e_field) for e_field in finer]
+        some = np.isin(fine.row, rows_of[r])
+        weights = fine.head.mesh.volumes_mm3[fine.children[some]]
+        values[r]["children"] = [MEASURE.value(e_field[some], weights) for e_field in of_children]
+    local = {"finer": [_l2(a - b, b, volumes) for a, b in zip(finer, truth, strict=False)]}
+    del of_children, finer, fine
+    first = prepare(coarse)
+    corrections = EdgeCorrection(first)
+
+    def compare(order):
+        def use(solved, numbers):
+            for k, i in enumerate(numbers):
+                e_field = solved.on_elements(k, near)
+                local.setdefault(order, []).append(_l2(e_field - truth[i], truth[i], volumes))
+                for r in regions:
+                    values[r].setdefault(order, []).append(value(r, e_field))
+            if order == 1:
+                for r, region in regions.items():
+                    poses = [placements[i] for i in numbers]
+                    added = _added(corrections, coil, poses, solved, region)
+                    values[r].setdefault("added", []).extend(added)
+
+        return use
+
+    solve(first, count, compare(1))
+    log("first order and error bars solved")
+    solve(prepare(coarse, element_order=2), count, compare(2))
+    return [statistics(r, values[r]) | _local_rows(local) for r in regions]
+
+
+def _l2(difference, exact, volumes):
+    return float(np.sqrt(volumes @ np.sum(difference**2, axis=1) / (volumes @ np.sum(exact**2, axis=1))))
+
+
+def _local_rows(local):
+    return {
+        "elementwise_l2_1": float(np.mean(local[1])),
+        "elementwise_l2_2": float(np.mean(local[2])),
+        "elementwise_l2_2_max": float(np.max(local[2])),
+        "elementwise_l2_of_the_truth": float(np.mean(local["finer"])),
+    }
+
+
+def _added(corrections, coil, placements, solved, region):
+    """What the error bar adds to the mean |E| of each placement."""
+    volumes = region.volumes_mm3 * 1e-9
+    e_fields = [solved.on_elements(k, region.elements) for k in solved.columns]
+    slopes = np.stack([MEASURE.slope(e_field, volumes) / volumes[:, None] for e_field in e_fields])
+    potential, dadt = np.ascontiguousarray(solved.potential), np.ascontiguousarray(solved.node_dadt)
+    correction = corrections.of(coil, placements, DIDT, potential, dadt, region.elements, slopes)
+    for linear, change, e_field, slope in zip(
+        correction.functional, correction.e_field, e_fields, slopes, strict=True
+    ):
+        curved = MEASURE.value(e_field + change, volumes) - MEASURE.value(e_field, volumes)
+        yield float(linear + curved - np.einsum("nc,nc,n->", slope, change, volumes))
+
+
+def statistics(radius_mm, values):
+    """What one target shows; errors relative to the truth, of mean |E|.
+
+    ``least_half_width`` is the share of the value that half-widths have to be at least, so that 90 % of
+    them hold the truth.
+    """
+    truth, one, two, added = (np.array(values[key]) for key in ("truth", 1, 2, "added"))
+    error, left = one - truth, one + added - truth
+    counted = abs(error) > COUNTED * truth
+    ratio = -added[counted] / error[counted]
+    half = np.maximum(abs(added), FLOOR * one)
+    finer = np.array(values["finer"])
+    missed = np.where(abs(left) <= abs(added), 0.0, abs(left) / one)
+    return {
+        "target_mm": radius_mm,
+        "placements": len(truth),
+        "error_1_median": float(np.median(abs(error) / truth)),
+        "error_1_max": float((abs(error) / truth).max()),
+        "error_2_median": float(np.median(abs(two - truth) / truth)),
+        "error_2_max": float((abs(two - truth) / truth).max()),
+        "truth_against_finer_max": float((abs(finer / truth[: len(finer)] - 1)).max()),
+        "children_over_parents_median": float(np.median(np.array(values["children"]) / truth - 1)),
+        "corrected_median": float(np.median(abs(left) / truth)),
+        "corrected_max": float((abs(left) / truth).max()),
+        "counted": int(counted.sum()),
+        "ratio_median": float(np.median(ratio)) if counted.any() else None,
+        "ratio_within_0.5_1.5": float(np.mean((ratio > 0.5) & (ratio < 1.5))) if counted.any() else None,
+        "closer": float(np.mean(abs(left[counted]) < abs(error[counted]))) if counted.any() else None,
+        "coverage": float(np.mean(abs(left) <= half)),
+        "half_width_over_error": float(np.median(half) / np.median(abs(error))),
+        "least_half_width": float(np.quantile(missed, 0.9, method="inverted_cdf")),
+        "each_relative": {
+            "error_1": (error / truth).tolist(),
+            "error_2": (two / truth - 1).tolist(),
+            "added": (added / truth).tolist(),
+        },
+    }
