@@ -34,16 +34,19 @@ __all__ = [
     "MAGSTIM_70MM_WING_SPACING_MM",
     "Casing",
     "Winding",
+    "check_positive",
     "circular",
+    "disc_points",
     "figure8",
     "magstim_figure8_70mm",
+    "ring_rule",
 ]
 
 CASING_SPACING_MM = 8.0
 """Spacing of casing points: a scalp of radius 80 mm bulges 0.1 mm between two of them."""
 
 
-def _check_positive(name, value):
+def check_positive(name, value):
     if not (np.isfinite(value) and value > 0):
         raise CoilError(f"{name} must be a positive number, not {value}")
 
@@ -77,7 +80,7 @@ class Winding:
 
     def __post_init__(self):
         for name in (f.name for f in fields(self)):
-            _check_positive(name, getattr(self, name))
+            check_positive(name, getattr(self, name))
         if self.turns != int(self.turns):
             raise CoilError(f"turns must be a whole number, not {self.turns}")
         band = (self.outer_diameter_mm - self.inner_diameter_mm) / 2
@@ -125,8 +128,8 @@ class Casing:
     margin_mm: float
 
     def __post_init__(self):
-        _check_positive("thickness_mm", self.thickness_mm)
-        _check_positive("margin_mm", self.margin_mm)
+        check_positive("thickness_mm", self.thickness_mm)
+        check_positive("margin_mm", self.margin_mm)
 
 
 def circular(winding, casing, *, spacing_mm=8.0, name="circular", max_didt=None, notes=()):
@@ -241,11 +244,12 @@ def _winding_dipoles(winding, spacing_mm):
 
     The set is mirror symmetric in x and in y; no two layers or neighbouring rings line up.
     """
-    _check_positive("spacing_mm", spacing_mm)
+    check_positive("spacing_mm", spacing_mm)
     spacing, height = to_m(spacing_mm), to_m(winding.wire_height_mm)
     outer = to_m(winding.outer_diameter_mm) / 2
     # n Gauss nodes in rho^2 lie pi R / 2 n apart at the centre, where they are sparsest.
-    radii, ring_moments = _ring_rule(winding, math.ceil(math.pi * outer / (2 * spacing)))
+    turns, width = to_m(winding.turn_radii_mm), to_m(winding.wire_width_mm)
+    radii, ring_moments = ring_rule(turns, width, math.ceil(math.pi * outer / (2 * spacing)))
     z_nodes, z_weights = np.polynomial.legendre.leggauss(max(2, math.ceil(height / spacing)))
     middle = -to_m(winding.depth_mm) - height / 2
     positions, moments = [], []
@@ -259,12 +263,19 @@ def _winding_dipoles(winding, spacing_mm):
     return np.vstack(positions), np.concatenate(moments)
 
 
-def _ring_rule(winding, n_rings):
+def ring_rule(turns, width, n_rings):
     """Radii, m, and moments, m^2, of `n_rings` rings that integrate g(rho) 2 pi rho drho.
 
     Exact for polynomials in rho^2 of degree 2 `n_rings` - 1.
+
+    Parameters
+    ----------
+    turns : (n,) array
+        Radii of the wires' centres, m.
+    width : float
+        Of the wire, m.
+    n_rings : int
     """
-    turns, width = to_m(winding.turn_radii_mm), to_m(winding.wire_width_mm)
     edges = np.unique(np.concatenate([[0.0], turns - width / 2, turns + width / 2]))
     nodes, weights = np.polynomial.legendre.leggauss(2 * n_rings + 2)
     half = np.diff(edges)[:, None] / 2
@@ -287,10 +298,14 @@ def _casing_points(winding, casing):
             f"the winding reaches {behind:g} mm behind the casing's face, but the casing is only "
             f"{casing.thickness_mm:g} mm thick"
         )
-    radius = winding.outer_diameter_mm / 2 + casing.margin_mm
+    return disc_points(winding.outer_diameter_mm / 2 + casing.margin_mm, casing.thickness_mm)
+
+
+def disc_points(radius, thickness):
+    """(n, 3) points of a disc-shaped casing round the z axis, mm: its face at z = 0, its back's outline."""
     rings = np.linspace(0.0, radius, math.ceil(radius / CASING_SPACING_MM) + 1)
     face = np.vstack([_circle(r, 0.0) for r in rings])
-    return np.vstack([face, _circle(radius, -casing.thickness_mm)])
+    return np.vstack([face, _circle(radius, -thickness)])
 
 
 def _circle(radius_mm, z_mm):

@@ -3,6 +3,7 @@
 from types import MappingProxyType
 
 from efield.model.coil_geometry import Casing, Winding, circular, magstim_figure8_70mm
+from efield.model.coil_spiral import magventure_d_b80
 
 __all__ = ["BUILTIN_COILS", "UNVERIFIED", "round_90mm"]
 
@@ -42,5 +43,7 @@ def round_90mm(spacing_mm=8.0):
     )
 
 
-BUILTIN_COILS = MappingProxyType({"figure8-70mm": magstim_figure8_70mm, "round-90mm": round_90mm})
+BUILTIN_COILS = MappingProxyType(
+    {"figure8-70mm": magstim_figure8_70mm, "round-90mm": round_90mm, "bent-d-b80": magventure_d_b80}
+)
 """Names of the built-in coils and the functions that build them."""
