@@ -95,8 +95,8 @@ def magventure_d_b80(spacing_mm=8.0):
         name="bent-d-b80",
         casing_mm=_bent(casing_mm, np.sign(casing_mm[:, 0])),
         notes=(
-            "Source: MagVenture D-B80 in the coil scripts of the BEM-FMM toolbox (TMS Base Package, S. N. "
-            "Makarov 2020): spirals r = 24 + 0.61 theta mm over 4 turns and 27 + 0.61 theta mm over 3 turns, "
+            "Source: MagVenture D-B80 in the coil scripts of the BEM-FMM toolbox (TMS Base Package, "
+            "2020): spirals r = 24 + 0.61 theta mm over 4 turns and 27 + 0.61 theta mm over 3 turns, "
             "wire 2 x 6 mm, wings bent by 30 degrees; not verified on a coil.",
             "ASSUMED: the four-turn layer lies nearer the head (the script's z points away from it), and its "
             f"face {D_B80_DEPTH_MM:g} mm behind the casing's face along z; the source states no casing.",
@@ -104,10 +104,11 @@ def magventure_d_b80(spacing_mm=8.0):
             "Handle and cable are left out.",
             "max_didt: not known for this coil, measured or displayed. Its cooled relative Cool-D-B80 was "
             "measured at 146.4 A/us, displayed 151 (Drakaki et al. 2022).",
-            "Not modelled: the connecting leads (straight ones between the spirals' ends, which nearly cancel, "
-            "stand for them), the height of the wire, current crowding in it (an even current density is "
+            "Not modelled: the connecting leads (straight ones between the spirals' ends, which nearly "
+            "cancel, stand for them), the height of the wire, current crowding in it (an even current density is "
             "assumed; the source puts the current on the wire's surface).",
-            f"{len(positions_mm)} dipoles stand for the windings; from 10 mm before the casing on A is that of the wires to 0.5 %.",
+            f"{len(positions_mm)} dipoles stand for the windings; from 10 mm before the casing on, A is that "
+            "of the wires to 0.5 %.",
         ),
     )
 
