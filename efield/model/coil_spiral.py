@@ -105,8 +105,8 @@ def magventure_d_b80(spacing_mm=8.0):
             "max_didt: not known for this coil, measured or displayed. Its cooled relative Cool-D-B80 was "
             "measured at 146.4 A/us, displayed 151 (Drakaki et al. 2022).",
             "Not modelled: the connecting leads (straight ones between the spirals' ends, which nearly "
-            "cancel, stand for them), the height of the wire, current crowding in it (an even current density "
-            "is assumed; the source puts the current on the wire's surface).",
+            "cancel, stand for them), the height of the wire, current crowding in it (an even current "
+            "density is assumed; the source puts the current on the wire's surface).",
             f"{len(positions_mm)} dipoles stand for the windings; from 10 mm before the casing on, A is that "
             "of the wires to 0.5 %.",
         ),
