@@ -279,9 +279,9 @@ def grid_optimum(source, coil, search):
     return float(np.where(allowed, value, -np.inf).max()), value.size, model.error
 
 
-def optimum(source, coil, search, objective="mean_magnitude", *, error_bar=False):
+def optimum(source, coil, search, objective="mean_magnitude"):
     """The whole run of a user, from the file."""
-    options = {"search": search, "objective": objective, "didt": DIDT, "error_bar": error_bar}
+    options = {"search": search, "objective": objective, "didt": DIDT}
     return optimize_coil(source, coil, TARGET, **options)
 
 

@@ -38,12 +38,9 @@ def run_rows(source, coil, *, runs=RUNS):
         row.note = f"{found[0]:.4f} V/m of {found[1]:,d} placements"
         row.errors["exterior"] = found[2]
         rows.append(row)
-    cases = [(*case, False) for case in itertools.product(SEARCHES.items(), OBJECTIVES.items())]
-    cases += [(("default search", engine.NORMAL), goal, True) for goal in OBJECTIVES.items()]
-    for (words, search), (goal, objective), error_bar in cases:
-        run = partial(engine.optimum, source, coil, search, objective, error_bar=error_bar)
-        bar = ", with its error bar" if error_bar else ""
-        result, row = timed(f"optimize_coil {goal}, {words}{bar}", run, runs=runs)
+    for (words, search), (goal, objective) in itertools.product(SEARCHES.items(), OBJECTIVES.items()):
+        run = partial(engine.optimum, source, coil, search, objective)
+        result, row = timed(f"optimize_coil {goal}, {words}", run, runs=runs)
         row.errors["forward against reciprocity"] = abs(result.check.relative_difference)
         row.errors["exterior"] = result.search["exterior_error"]
         if result.search["operator_error"] is not None:
@@ -51,8 +48,7 @@ def run_rows(source, coil, *, runs=RUNS):
         stages = ", ".join(
             f"{name} {seconds:.2f}" for name, seconds in result.timings.items() if name != "total"
         )
-        if error_bar:
-            row.errors["estimated mesh error"] = abs(result.discretization["estimated_error"])
+        row.errors["estimated mesh error"] = abs(result.discretization["estimated_error"])
         warnings = "".join(f"; warning {w.code}" for w in result.warnings)
         row.note = f"{result.objective.value:.4f} V/m; {stages}{warnings}"
         rows.append(row)

@@ -9,9 +9,10 @@ author = "The efield developers"
 copyright = author
 version = release = efield.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["gallery/*.md"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # a test runs the tutorial
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings state types, shapes and units

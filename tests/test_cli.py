@@ -136,6 +136,19 @@ def test_help_teaches_the_path():
     assert re.fullmatch(r"efield \d+\.\d+\.\d+\S*\n", run("--version").output)
 
 
+@pytest.mark.parametrize(
+    "command", ["optimize", "simulate", "compare", "cohort", "report", "figures", "export", "sham"]
+)
+def test_every_long_command_can_be_quiet_or_verbose(command):
+    options = {name for option in main.commands[command].params for name in option.opts}
+    assert {"--quiet", "-q", "--verbose", "-v"} <= options
+
+
+def test_a_command_of_a_group_is_pointed_to():
+    assert_refused(run("check", "head.msh"), "'efield head check'")
+    assert_refused(run("optimise"), "optimise")
+
+
 # --- optimize
 
 
@@ -161,6 +174,7 @@ def test_optimize_passes_its_options(calls):
         *("--conductivity", "bone=0.02", "--conductivity", "5=0.4"),
         *("--max-tilt", 8, "--clearance", 1.5, "--yaw-range", "-90,45", "--exclude", "1,2,3,4"),
         *("--exclude", "5,6,7,8", "--certify-to", "0.02", "--robust", "cap", "--element-order", 2),
+        *("--deform", 5),
     )
     assert result.exit_code == 0, result.output + repr(result.exception)
     assert calls.head == "head.msh"
@@ -176,6 +190,18 @@ def test_optimize_passes_its_options(calls):
     assert limits.yaw_range_deg == (-90, 45)
     assert limits.exclude == ((1, 2, 3, 4), (5, 6, 7, 8))
     assert (options["certify"], options["robust"].position_sd_mm) == (0.02, 10.66)
+    assert options["deform"] == 5
+
+
+def test_deform_needs_a_coil_with_movable_parts():
+    assert_refused(run("optimize", "mni152-small", "--deform", 3), "no movable parts", "figure8-70mm")
+
+
+def test_summary_says_where_movable_parts_are(calls):
+    assert "movable parts" not in run("optimize").stdout
+    search = {**calls.result.search, "deformations": {"deform0": -12.5, "deform1": 3.0}}
+    calls.result = fake_optimize_result(search=search)
+    assert "deform0 = -12.5, deform1 = 3" in run("optimize", "--deform", 5).stdout
 
 
 @pytest.mark.parametrize(("words", "wanted"), [([], False), (["--certify"], True)])
@@ -291,6 +317,7 @@ def test_exit_codes(calls, tmp_path, error, code):
         (["--exclude", "1,2,3,-1"], ["positive radius"]),
         (["--robust", "hand"], ["hand", "neuronavigation"]),
         (["--n-best", "0"], ["--n-best"]),
+        (["--deform", "1"], ["--deform", "x>=2"]),
         (["--unit", "inch"], ["inch", "'mm'"]),
         (["--json", "no/such/folder/a.json"], ["no/such/folder"]),
         (["a.msh", "b.msh"], ["b.msh"]),

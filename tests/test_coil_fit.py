@@ -10,7 +10,8 @@ from efield.errors import CoilError
 from efield.forward import simulate
 from efield.io.stimulator import Stimulator
 from efield.io.tcd import GRID, LINES, Element, TcdRecord, write_tcd
-from efield.model import coil_fit
+from efield.model import coil_few, coil_fit
+from efield.model.coil import Coil
 from efield.model.coil_fit import fit_grid, fit_wires, wire_field
 from efield.model.coil_wires import closed_wires
 from efield.model.coils import load_coil
@@ -229,25 +230,55 @@ def test_finer_dipoles_err_less(few_dipoles):
     assert fine.error < coarse.error / 2
 
 
-@pytest.mark.parametrize("name", ["Magstim_70mm_Fig8"])
+@pytest.mark.filterwarnings("ignore:.* of the head's nodes lie outside")  # tested below
+@pytest.mark.parametrize("name", ["Magstim_70mm_Fig8", "testcoil"])
 def test_ccd_and_nifti_of_one_coil_give_the_same_field_in_the_brain(shared, name):
+    """The second are four dipoles, two of them 1 mm above the face, on a grid of 10 mm."""
     prepared = mni_small()
     placement = Placement.on_scalp(prepared.head, [-60, 50, 60], yaw_deg=45.0)
-    ccd = simulate(prepared, shared(f"data/coils/{name}.ccd"), placement).E
-    with pytest.warns(UserWarning, match=r"^0\.\d+ % of the head's nodes"):  # its grid ends 200 mm down
-        nifti = simulate(prepared, shared(f"data/coils/{name}.nii.gz"), placement).E
+    ccd, nifti = (
+        simulate(prepared, shared(f"data/coils/{name}{suffix}"), placement).E
+        for suffix in (".ccd", ".nii.gz")
+    )
     tags = prepared.head.tags
     brain = (tags == TISSUE_TAGS["grey_matter"]) | (tags == TISSUE_TAGS["white_matter"])
     whole, largest = relative((nifti - ccd)[brain], ccd[brain])
     assert whole < 1e-3 and largest < 1e-3
 
 
-def test_sources_that_the_grid_barely_resolves(shared):
-    """Four dipoles 22 mm apart on a grid of 10 mm."""
-    ccd, nifti = (load_coil(shared(f"data/coils/testcoil{suffix}")) for suffix in (".ccd", ".nii.gz"))
-    points = np.random.default_rng(5).uniform([-80, -80, 20], [80, 80, 100], (2000, 3))
-    whole, largest = relative(nifti.a_field(points) - ccd.a_field(points), ccd.a_field(points))
-    assert whole < 1e-3 and largest < 1e-3
+@pytest.mark.parametrize(("k", "step"), [(1, 10.0), (3, 10.0), (6, 7.0)])
+def test_few_dipoles_are_recovered_from_a_grid_that_barely_resolves_them(k, step):
+    rng = np.random.default_rng(k)
+    positions = np.column_stack([rng.uniform(-40, 40, (k, 2)), rng.uniform(-12, -1, k)])
+    coil = Coil(positions, 1e-5 * rng.standard_normal((k, 3)))
+    affine, data = sampled(coil, (-95, -95, -45), (95, 95, 145), step)
+    fit = fit_grid(affine, data.astype(np.float32))
+    order, found = (np.argsort(p[:, 0]) for p in (positions, fit.positions_mm))
+    np.testing.assert_allclose(fit.positions_mm[found], positions[order], atol=1e-4)
+    np.testing.assert_allclose(fit.moments[found], coil.moments[order], atol=1e-5 * 1e-5)
+    assert fit.error < 1e-6
+
+
+def test_many_dipoles_are_not_taken_for_few():
+    coil = load_coil("figure8-70mm")
+    affine, data = sampled(coil, (-150, -110, -40), (150, 110, 130), 10.0)
+    voxels = np.stack(np.meshgrid(*map(np.arange, data.shape[:3]), indexing="ij"), axis=-1).reshape(-1, 3)
+    assert coil_few.few_dipoles(voxels * 10.0 + affine[:3, 3], data.reshape(-1, 3), 10.0) is None
+
+
+def test_a_sample_beside_a_dipole_hides_no_other_source():
+    """One sample of 10 mm lies 0.02 mm from a dipole and outshines the others a hundred times."""
+    coil = load_coil("figure8-70mm")
+    low = np.round(coil.positions_mm[0] - [160, 120, 45], 2)
+    low += (coil.positions_mm[0] - low) % 5.0 + [0.02, 0, 0]
+    affine, data = sampled(coil, low, low + [320, 240, 190], 5.0)
+    size = np.linalg.norm(data, axis=-1)
+    assert size.max() > 30 * np.quantile(size, 0.999)
+    fit = fit_grid(affine, data.astype(np.float32))
+    points = below_the_scalp()
+    expected = coil.a_field(points)
+    whole, largest = relative(Coil(fit.positions_mm, fit.moments).a_field(points) - expected, expected)
+    assert whole < 1e-4 and largest < 1e-4 and fit.error < 1e-3
 
 
 def test_search_with_a_sampled_coil(grid_coil):

@@ -57,8 +57,9 @@ def test_the_page_of_the_interface_names_everything_public():
 def test_every_page_can_be_reached():
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     contents = re.search(r"toctree\}\n.*?\n\n(.*?)```", index, re.DOTALL).group(1).split()
-    assert {path.stem for path in DOCS.glob("*.md")} == {*contents, "index"}
-    assert all(f"({name}.md)" in index for name in contents)
+    pages = {path.stem: path.name for path in DOCS.iterdir() if path.suffix in (".md", ".ipynb")}
+    assert set(pages) == {*contents, "index"}
+    assert all(f"({pages[name]})" in index for name in contents)
 
 
 def test_the_tutorial_runs():

@@ -32,7 +32,7 @@ from efield.results.scene import Scene
 from efield.search.noise import PoseNoise
 from efield.search.robust import robustness
 
-HOSTILE = "<img src=x onerror=alert(1)></script><b>&amp;{{7*7}}\u2028\"'"
+HOSTILE = "<img src=x onerror=alert(1)></script><!--<script><b>&amp;{{7*7}}\u2028\"'"
 
 
 def fake_field(seed=0):
@@ -311,6 +311,23 @@ def test_figures_of_every_kind(tmp_path, form):
         assert all(path.read_bytes().startswith(start) for path in paths)
 
 
+def test_names_are_no_formulas(tmp_path):
+    """matplotlib sets what stands between dollar signs as mathematics, and fails on a command it lacks."""
+    name = r"$\nosuch{$ $x$"
+    source = fake_provenance() | {"head": name, "coil": name}
+    target = whole_result().target | {"name": name}
+    rows = tuple(row | {"method": f"{k}{name}"} for k, row in enumerate(fake_comparison().rows))
+    whole_result(provenance=source, target=target).save(tmp_path / "optimize")
+    fake_comparison(rows=rows, target=target, provenance=source).save(tmp_path / "compare")
+    subjects = [
+        one | {"rows": [row | {"method": f"{row['method']}{name}"} for row in one["rows"]]}
+        for one in fake_cohort().subjects
+    ]
+    fake_cohort(subjects=tuple(subjects)).save(tmp_path / "cohort")
+    for kind in ("optimize", "compare", "cohort"):
+        assert save_figures(tmp_path / kind, tmp_path / kind / "figures", format="svg")
+
+
 def test_slices_show_the_field_of_the_tetrahedra_they_cut(tmp_path):
     from efield.report.figures import slices_figure
 
@@ -364,6 +381,16 @@ def test_commands_refuse_what_is_no_result(tmp_path, command):
     done = run(command, tmp_path)
     assert done.exit_code == 2 and "holds none of result.json" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["report", "figures"])
+def test_commands_say_what_to_give_instead(tmp_path, command):
+    mesh = tmp_path / "head.msh"
+    mesh.write_bytes(b"$MeshFormat\xc2\n")
+    for wrong, words in ((mesh, "is no result"), (tmp_path / "gone" / "result.json", "does not exist")):
+        done = run(command, wrong)
+        assert done.exit_code == 2 and words in done.stderr and "`--out` named" in done.stderr
+    assert list(tmp_path.iterdir()) == [mesh]
 
 
 def test_importing_the_report_needs_no_extra():

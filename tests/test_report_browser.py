@@ -19,6 +19,7 @@ from test_report import HOSTILE, fake_field, whole_result
 from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
 from efield.report import write_report
+from efield.results.parts import ResultWarning
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE_S = 120
@@ -59,10 +60,14 @@ def under_the_coil():
 def report(tmp_path_factory):
     """A report of hostile names, with everything in it."""
     folder = tmp_path_factory.mktemp("result")
-    source = fake_provenance() | {"head": HOSTILE, "coil": HOSTILE}
+    source = fake_provenance() | {"head": HOSTILE, "coil": HOSTILE, "dadt_rule": HOSTILE}
+    source["run"] = {"finished_utc": HOSTILE, "platform": HOSTILE, "packages": {HOSTILE: HOSTILE}}
     target = whole_result().target | {"name": HOSTILE}
-    whole_result(provenance=source, target=target, field=under_the_coil()).save(folder)
-    rows = tuple(row | {"method": f"{k}{HOSTILE}"} for k, row in enumerate(fake_comparison().rows))
+    warned = (ResultWarning(HOSTILE, HOSTILE),)
+    whole_result(provenance=source, target=target, field=under_the_coil(), warnings=warned).save(folder)
+    hostile = {"summary": HOSTILE, "measured": HOSTILE}
+    rows = [row | hostile | {"method": f"{k}{HOSTILE}"} for k, row in enumerate(fake_comparison().rows)]
+    rows = tuple(row | ({"error": HOSTILE} if row["error"] else {}) for row in rows)
     fake_comparison(rows=rows).save(folder)
     return write_report(folder, folder / "report.html")
 

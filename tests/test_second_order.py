@@ -1,7 +1,9 @@
 """Second-order elements against quadrature, polynomials and closed forms; the error bar against them."""
 
+import gc
 import itertools
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from efield.adjoint.current import adjoint_currents, lumped, mean_field_weights
 from efield.analytic.shapes import box, random_layered_sphere
 from efield.analytic.sphere_tms import tms_field
 from efield.errors import EfieldError, PlacementError
+from efield.fem.edge_part import EdgePart
 from efield.fem.source import dipoles_in_head, element_field
 from efield.forward import simulate, solve_potentials
+from efield.kernels import edge_part as edge_part_kernel
 from efield.kernels import edges as edge_kernel
 from efield.kernels import quadratic
 from efield.model.head import HeadModel
@@ -412,6 +416,45 @@ def test_corner_rows_are_the_transpose(cube):
 
 
 @pytest.mark.parametrize("compiled", [True, False])
+def test_the_edge_part_is_that_of_the_assembled_system(cube, compiled, monkeypatch):
+    """Products over tetrahedra against the assembled rows; in slices, by hand and in plain Python."""
+    geo, edges, n = cube.geometry, cube.elements.edges, len(cube.geometry.nodes)
+    if not compiled:
+        for name in ("count_members", "fill_members", "products_of_gradients", "diagonal", "times"):
+            monkeypatch.setattr(edge_part_kernel, name, getattr(edge_part_kernel, name).py_func)
+        for name in ("residual_loads", "work"):
+            monkeypatch.setattr(edge_part_kernel, name, getattr(edge_part_kernel, name).py_func)
+    rng, m = np.random.default_rng(4), len(edges.ends)
+    rows = cube.elements.edge_rows()
+    matrix = np.zeros((m, n + m))
+    np.add.at(matrix, (np.repeat(np.arange(m), np.diff(rows.indptr)), rows.indices), rows.data)
+    part = EdgePart(geo, edges)
+    np.testing.assert_allclose(part.diagonal, rows.diagonal, rtol=1e-6)
+    x, out = rng.standard_normal(m).astype(np.float32), np.empty(m, np.float32)
+    part.times(x, out)
+    expected = matrix[:, n:] @ x
+    np.testing.assert_allclose(out, expected, atol=2e-6 * abs(expected).max())
+    v, dadt = rng.standard_normal(n), np.zeros((n + m, 3, 1))
+    dadt[:n, :, 0] = rng.standard_normal((n, 3))
+    dadt[n:, :, 0] = 0.5 * (dadt[edges.ends[:, 0], :, 0] + dadt[edges.ends[:, 1], :, 0])
+    expected = cube.source_load(dadt)[n:, 0] - matrix[:, :n] @ v
+    got = part.residual_loads(v, np.ascontiguousarray(dadt[:n, :, 0]))
+    np.testing.assert_allclose(got, expected, atol=1e-12 * abs(expected).max())
+    w, curved = rng.standard_normal(m), rng.standard_normal((m, 3))
+    everywhere = np.arange(len(geo.tets))
+    mesh, total = cube.head.mesh.ordered, np.zeros((n + m, 3))
+    total[n:] = curved
+    change = element_field(mesh, np.append(np.zeros(n), w), total, everywhere, everywhere)
+    np.testing.assert_allclose(part.mean_field(w, curved, everywhere), change, atol=1e-12 * abs(change).max())
+    at_once = np.zeros((n + m, 3, 1))
+    at_once[n:, :, 0] = curved
+    of_psi = rng.standard_normal(n)
+    # sum_t V sigma grad psi.E = psi.(F_1(curved) - K_1e w), the corner rows of the same system
+    expected = of_psi @ cube.source_load(at_once)[:n, 0] - (matrix[:, :n] @ of_psi) @ w
+    assert part.work(of_psi, w, curved) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
 def test_an_edge_with_any_number_of_tetrahedra(compiled):
     """A fan of 5000 round one edge: its row has 3 + 3 x 5000 + 5000 entries."""
     m = 5000
@@ -426,6 +469,19 @@ def test_an_edge_with_any_number_of_tetrahedra(compiled):
     kernel = quadratic.count_row_entries if compiled else quadratic.count_row_entries.py_func
     kernel(middle, middle + 1, tets, edges.of_tets, pointers, members, count)
     assert count[middle] == 3 + 3 * m + m
+
+
+def test_a_prepared_head_goes_when_nobody_holds_it():
+    """At once, not when the garbage collector next looks for cycles: it holds hundreds of MiB."""
+    gc.disable()
+    try:
+        prepared = prepare(HeadModel.from_mesh(box(2, 60.0)))
+        assert prepared.first_order is prepared
+        watched = weakref.ref(prepared)
+        del prepared
+        assert watched() is None
+    finally:
+        gc.enable()
 
 
 def test_the_error_bar_can_be_left_out(tmp_path):

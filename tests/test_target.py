@@ -248,6 +248,20 @@ def test_threshold_of_a_mask(tmp_path, mni):
             Target.mask(path, threshold=threshold)
 
 
+def test_an_image_or_an_atlas_is_no_mask(tmp_path, mni):
+    shape = (20, 20, 20)
+    affine = oblique(np.array([-41.0, 43, 29]), shape, 1.0)
+    data = np.zeros(shape, np.float32)
+    data[:10] = 1.0
+    image = write_mask(tmp_path / "T1.nii", 100 * data + 3, affine)
+    with pytest.raises(TargetError, match=r"T1\.nii holds 2 different values up to 103.*a mask of 0 and 1"):
+        Target.mask(image).resolve(mni)
+    one = Target.mask(write_mask(tmp_path / "255.nii", 255 * data, affine)).resolve(mni)
+    np.testing.assert_array_equal(Target.mask(image, threshold=50).resolve(mni).elements, one.elements)
+    with pytest.raises(FormatError, match=r"gone\.nii does not exist"):
+        Target.mask(tmp_path / "gone.nii").resolve(mni)
+
+
 def test_mask_that_misses_the_head(tmp_path, mni):
     path = write_mask(
         tmp_path / "far.nii", np.ones((5, 5, 5), np.uint8), oblique([0, 0, 500], (5, 5, 5), 1.0)

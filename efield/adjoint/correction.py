@@ -2,13 +2,12 @@
 
 Write the second-order system with the first-order one as its corner block, phi and psi for the
 first-order solutions of the coil and of a functional. A few steps of conjugate gradients give
-``K_ee w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held. The functional
-of the second-order field then exceeds the first-order one, up to products of two errors, by
-
-    -w.(L_e - K_e1 psi) - sum_e q_e.(dadt at the midpoint - mean of its ends),
-
-q_e the edges' share of the current ``w_t - sigma grad psi`` (a dual-weighted residual in a hierarchical
-basis: Bank and Smith 1993, 10.1137/0730048; Becker and Rannacher 2001, 10.1017/S0962492901000010).
+``K_ee w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held. It changes the
+mean field of each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order field
+exceeds that of the first-order one, up to products of two errors, by what these changes do against the
+functional's own current, ``sum_t V (w_t - sigma grad psi).change_t`` (a dual-weighted residual in a
+hierarchical basis: Bank and Smith 1993, 10.1137/0730048; Becker and Rannacher 2001,
+10.1017/S0962492901000010).
 What a curved measure (mean |E|) makes of the field's change in each element is added to that.
 """
 
@@ -16,12 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efield.fem.elements import QuadraticElements
-from efield.fem.source import coil_dadt, element_field
+from efield.fem.edge_part import EdgePart
+from efield.fem.source import coil_dadt
 from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
 from efield.solve.block_cg import dots
-from efield.solve.matrix import SparseMatrix
 from efield.units import MM
 
 STEPS = 6
@@ -29,6 +27,9 @@ STEPS = 6
 
 RTOL = 1e-4
 """Relative residual of the adjoint: an estimate needs no more."""
+
+MIDPOINTS = 2**18
+"""Midpoints at which dA/dt is summed at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +59,7 @@ class EdgeCorrection:
 
     def __init__(self, prepared):
         self.prepared = prepared
-        edges = prepared.head.mesh.ordered.edges
-        self.elements = QuadraticElements(prepared.geometry, prepared.operators, edges)
-        rows = self.elements.edge_rows(np.float32)
-        self.inverse_diagonal = 1.0 / rows.diagonal
-        self.rows = SparseMatrix(rows.indptr, rows.indices, rows.data, len(rows.indptr) - 1)
+        self.edges = EdgePart(prepared.geometry, prepared.head.mesh.ordered.edges)
 
     def of(self, coil, placements, didt, potential, node_dadt, elements, weights):
         """Corrections of up to 16 solved placements, a functional for each.
@@ -84,67 +81,46 @@ class EdgeCorrection:
         -------
         Correction
         """
-        n, space = len(self.prepared.nodes), self.elements
-        ends, where = space.edges.ends, self.prepared.tet_position[elements]
-        weights = np.ascontiguousarray(weights)
-        k = len(placements)
-        straight = 0.5 * (node_dadt[ends[:, 0]] + node_dadt[ends[:, 1]])
-        curved = coil_dadt(space.nodes[n:], coil, placements, didt) - straight
-        dadt = np.concatenate([node_dadt, np.zeros_like(node_dadt)], axis=2)
-        load = space.source_load(np.concatenate([dadt, np.concatenate([straight, curved], axis=2)]))
-        w = self._solve_edges(load[n:, :k] - self._edge_product(potential))
-        functionals = np.stack([space.functional_load(where, one) for one in weights], axis=1)
-        psi = self.prepared.solve(np.ascontiguousarray(functionals[:n]), rtol=RTOL).x
-        functional = -np.sum(w * (functionals[n:] - self._edge_product(psi)), axis=0)
-        functional -= np.sum(psi * load[:n, k:], axis=0)
-        added = []
-        for column, edge_dadt, one in zip(w.T, curved.transpose(2, 0, 1), weights, strict=True):
-            added.append(self._on_elements(where, column, np.zeros_like(edge_dadt)))
-            of_dadt = self._on_elements(where, np.zeros_like(column), edge_dadt)
-            functional[len(added) - 1] += np.einsum("m,mc,mc->", self._volumes(elements), one, of_dadt)
-        return Correction(functional, np.stack(added))
-
-    def _on_elements(self, where, edge_potential, edge_dadt):
-        """Mean of E over tetrahedra, of unknowns and dA/dt of the edges alone."""
-        n, mesh = len(self.prepared.nodes), self.prepared.head.mesh.ordered
-        potential = np.concatenate([np.zeros(n), edge_potential])
-        dadt = np.concatenate([np.zeros((n, 3)), edge_dadt])
-        return element_field(mesh, potential, dadt, where, np.arange(len(where)))
+        where, volumes = self.prepared.tet_position[elements], self._volumes(elements)
+        loads = [self.prepared.elements.functional_load(where, np.ascontiguousarray(one)) for one in weights]
+        psi = self.prepared.solve(np.stack(loads, axis=1), rtol=RTOL).x
+        functional, e_field = [], []
+        for k, (placement, one) in enumerate(zip(placements, weights, strict=True)):
+            v, dadt = np.ascontiguousarray(potential[:, k]), np.ascontiguousarray(node_dadt[:, :, k])
+            added = (
+                self._solve_edges(self.edges.residual_loads(v, dadt)),
+                self._curved_dadt(coil, placement, didt, dadt),
+            )
+            e_field.append(self.edges.mean_field(*added, where))
+            direct = np.einsum("m,mc,mc->", volumes, one, e_field[-1])
+            functional.append(direct - self.edges.work(np.ascontiguousarray(psi[:, k]), *added))
+        return Correction(np.array(functional), np.stack(e_field))
 
     def _volumes(self, elements):
         return self.prepared.head.mesh.volumes_mm3[elements] * MM**3
 
-    def _edge_product(self, x):
-        """``K_e1 x`` of a block at the corners."""
-        n, width = len(x), x.shape[1]
-        wide = np.zeros((n + self.rows.n_rows, _width(width)), np.float32)
-        wide[:n, :width] = x - x.mean(axis=0)  # K_e1 does not see a constant, float32 does
-        out = np.empty((self.rows.n_rows, wide.shape[1]), np.float32)
-        self.rows.times(wide, out)
-        return out[:, :width].astype(np.float64)
+    def _curved_dadt(self, coil, placement, didt, node_dadt):
+        """By how much dA/dt (n_edges, 3) at midpoints differs from the mean of the ends, V/m."""
+        nodes, out = self.prepared.geometry.nodes, np.empty((len(self.edges), 3), np.float32)
+        for begin in range(0, len(out), MIDPOINTS):
+            a, b = self.edges.edges.ends[begin : begin + MIDPOINTS].T
+            there = coil_dadt(0.5 * (nodes[a] + nodes[b]), coil, [placement], didt)[:, :, 0]
+            out[begin : begin + MIDPOINTS] = there - 0.5 * (node_dadt[a] + node_dadt[b])
+        return out
 
     def _solve_edges(self, b):
-        """`STEPS` steps of conjugate gradients on ``K_ee w = b``."""
-        n, n_edges, k = len(self.prepared.nodes), self.rows.n_rows, b.shape[1]
-        size, width = np.abs(b).max() or 1.0, _width(k)
-        residual = np.zeros((n_edges, width), np.float32)
-        residual[:, :k] = b / size
-        direction = np.zeros((n + n_edges, width), np.float32)  # corners stay 0
-        w, product, preconditioned = (np.zeros_like(residual) for _ in range(3))
-        weight = self.inverse_diagonal.astype(np.float32)
-        rho = np.full(width, np.inf)
+        """`STEPS` steps of conjugate gradients on ``K_ee w = b``, (n_edges,)."""
+        n, size = len(b), np.abs(b).max() or 1.0
+        residual = (b / size).astype(np.float32)[:, None]
+        direction, w, product, preconditioned = (np.zeros_like(residual) for _ in range(4))
+        weight, rho = (1.0 / self.edges.diagonal).astype(np.float32), np.full(1, np.inf)
         for _ in range(STEPS):
-            run_chunks(sparse.scale_rows, n_edges, weight, residual, preconditioned)
+            run_chunks(sparse.scale_rows, n, weight, residual, preconditioned)
             before, rho = rho, dots(residual, preconditioned)
-            beta = np.divide(rho, before, out=np.zeros(width), where=before > 0).astype(np.float32)
-            run_chunks(sparse.update_direction, n_edges, preconditioned, beta, direction[n:])
-            self.rows.times(direction, product)
-            power = dots(direction[n:], product)
-            alpha = np.divide(rho, power, out=np.zeros(width), where=power > 0).astype(np.float32)
-            run_chunks(sparse.update_solution, n_edges, alpha, direction[n:], product, w, residual)
-        return w[:, :k].astype(np.float64) * size
-
-
-def _width(k):
-    """Columns of the narrowest block that holds k."""
-    return min(width for width in sparse.WIDTHS if width >= k)
+            beta = np.divide(rho, before, out=np.zeros(1), where=before > 0).astype(np.float32)
+            run_chunks(sparse.update_direction, n, preconditioned, beta, direction)
+            self.edges.times(direction[:, 0], product[:, 0])
+            power = dots(direction, product)
+            alpha = np.divide(rho, power, out=np.zeros(1), where=power > 0).astype(np.float32)
+            run_chunks(sparse.update_solution, n, alpha, direction, product, w, residual)
+        return w[:, 0] * size

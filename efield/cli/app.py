@@ -31,7 +31,7 @@ EPILOG = """
 \b
 The path, from a mesh to the navigation system:
   efield head check head.msh               is this mesh fit for use?
-  efield optimize head.msh --coil c.ccd --target -42,44,30 --out result
+  efield optimize head.msh --coil c.ccd --target -38.5,52.1,41 --out result
   efield report result                     look at it: one HTML file
   efield export result --format brainsight targets.txt
 
@@ -56,6 +56,13 @@ Exit codes: 0 success, 2 unusable input, 1 a run that failed, 130 interrupted.
 
 class _Commands(click.Group):
     """Turns what goes wrong into a message and an exit code."""
+
+    def resolve_command(self, ctx, args):
+        """Point to the group that a command is in: `efield check` means `efield head check`."""
+        homes = [name for name, group in self.commands.items() if args[0] in getattr(group, "commands", {})]
+        if args[0] not in self.commands and homes:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean 'efield {homes[0]} {args[0]}'?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx):
         try:

@@ -11,6 +11,7 @@ from efield.cli.options import (
     head_options,
     log_to_stderr,
     radius_option,
+    talk_options,
 )
 
 EPILOG = """
@@ -50,8 +51,7 @@ for compare hotspot, landmarks, map, map_mask, lowest. The same command again go
 @click.option("--slurm", is_flag=True, help="Submit the workers to SLURM (dask-jobqueue's configuration).")
 @click.option("--recompute", is_flag=True, help="Run subjects of other inputs or settings again.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the result's JSON; - is stdout, alone.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
-@click.option("--verbose", "-v", is_flag=True, help="Log what happens to stderr.")
+@talk_options
 @click.pass_context
 def cohort(ctx, subjects, out, study, target, radius, json_file, quiet, verbose, **options):
     """Run optimize or compare for every subject.

@@ -10,9 +10,11 @@ from efield.cli.options import (
     head_options,
     json_facts_option,
     load_head_from_options,
+    log_to_stderr,
     one_placement,
     placement_option,
     radius_option,
+    talk_options,
     target_option,
     write_facts,
 )
@@ -98,6 +100,7 @@ def convert(stimulator, max_didt, calibration, percent, didt, json_file):
 @stimulator_options
 @head_options
 @json_facts_option
+@talk_options
 def field(
     head,
     coil,
@@ -111,20 +114,29 @@ def field(
     unit,
     conductivity,
     json_file,
+    quiet,
+    verbose,
 ):
     """The intensity that gives the target a wanted mean |E|."""
+    if verbose:
+        log_to_stderr()
+    from efield.cli.progress import stage_progress
     from efield.forward import simulate
     from efield.metrics import weighted_mean
     from efield.model.target_text import parse_target
     from efield.targeting.dose import dose_for
 
     device = _stimulator(stimulator, max_didt)
-    model = load_head_from_options(head, unit, conductivity)
-    region = parse_target(target, radius).resolve(model)
-    found = simulate(model, coil, one_placement(placement))
+    place, named = one_placement(placement), parse_target(target, radius)
+    with stage_progress(quiet) as progress:
+        if progress is not None:
+            progress("load", 0.0)
+        model = load_head_from_options(head, unit, conductivity)
+        region = named.resolve(model)
+        found = simulate(model, coil, place, progress=progress)
     mean = weighted_mean(found.magnitude[region.elements], region.volumes_mm3)
     needed = dose_for(wanted, mean, found.didt, device, calibration)
-    write_facts(asdict(needed), _words(needed), json_file)
+    write_facts(asdict(needed), None if quiet else _words(needed), json_file)
 
 
 @dose.command()
@@ -141,6 +153,7 @@ def field(
 @stimulator_options
 @head_options
 @json_facts_option
+@talk_options
 def motor(
     head,
     coil,
@@ -156,27 +169,37 @@ def motor(
     unit,
     conductivity,
     json_file,
+    quiet,
+    verbose,
 ):
     """E at the motor hotspot beside E at the target, and the intensity that makes them equal."""
+    if verbose:
+        log_to_stderr()
+    from efield.cli.progress import stage_progress
     from efield.model.target_text import parse_target
     from efield.targeting.dose import motor_dose
 
-    found = motor_dose(
-        load_head_from_options(head, unit, conductivity),
-        coil,
-        one_placement(placement),
-        parse_target(target, radius),
-        one_placement(motor_placement),
-        threshold,
-        _stimulator(stimulator, max_didt),
-        motor_target=parse_target(motor_target, radius),
-        calibration=calibration,
-    )
+    device = _stimulator(stimulator, max_didt)
+    with stage_progress(quiet) as progress:
+        if progress is not None:
+            progress("load", 0.0)
+        found = motor_dose(
+            load_head_from_options(head, unit, conductivity),
+            coil,
+            one_placement(placement),
+            parse_target(target, radius),
+            one_placement(motor_placement),
+            threshold,
+            device,
+            motor_target=parse_target(motor_target, radius),
+            calibration=calibration,
+            progress=progress,
+        )
     text = (
         f"At {threshold:g} % ({found.didt:.4g} A/s): mean |E| {found.motor_field:.4g} V/m in {motor_target}, "
         f"{found.target_field:.4g} V/m in {target}.\n{_words(found.equivalent)}"
     )
-    write_facts(asdict(found), text, json_file)
+    write_facts(asdict(found), None if quiet else text, json_file)
 
 
 def _stimulator(name, max_didt):

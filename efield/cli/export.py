@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from efield.cli.options import image_option
+from efield.cli.options import image_option, log_to_stderr, talk_options
 
 EPILOG = """
 \b
@@ -36,18 +36,21 @@ Examples:
 @click.option("--quantity", type=click.Choice(["magnE", "E"]), help="Of a NIfTI. [magnE]")
 @click.option("--recovered", is_flag=True, default=None, help="Recovered field values, see docs/recovery.md.")
 @click.option("--subject", metavar="LABEL", help="Of a BIDS dataset: the label after sub-.")
+@talk_options
 @click.argument("file")
-def export(result, file, format_name, image, surface, quantity, recovered, subject):
+def export(result, file, format_name, image, surface, quantity, recovered, subject, quiet, verbose):
     """Write RESULT to FILE in another format.
 
     RESULT is a result folder or its result.json, a field (.msh), or any file of placements that
     simulate reads.
     """
+    if verbose:
+        log_to_stderr()
     given = {"image": image, "surface": surface, "quantity": quantity, "recovered": recovered}
     options = {name: value for name, value in given.items() if value is not None}
     from efield.cli.progress import working
 
-    with working("export"):
+    with working("export", quiet):
         if format_name == "bids":
             _export_bids(result, file, subject)
         elif _is_result(Path(result)):
@@ -60,7 +63,8 @@ def export(result, file, format_name, image, surface, quantity, recovered, subje
             from efield.model.session import load_placements, save_placements
 
             save_placements(load_placements(result, image=image), file, format=format_name, image=image)
-    click.echo(f"Written to {file}")
+    if not quiet:
+        click.echo(f"Written to {file}")
 
 
 def _is_result(path):

@@ -27,11 +27,12 @@ EPILOG = """
 Examples:
   efield optimize
   efield optimize --out result
-  efield optimize head.msh --coil Magstim.ccd --target -42,44,30 --radius 5
+  efield optimize head.msh --coil Magstim.ccd --target -38.5,52.1,41 --radius 5
   efield optimize m2m_ernie/ernie.msh --target -38.5,52.1,41 --json - | jq .placement
   efield optimize head.msh --target dlpfc.nii.gz --objective magnitude_of_mean
   efield optimize --max-tilt 10 --yaw-range -90,90 --exclude -70,30,10,20
   efield optimize --certify --out result
+  efield optimize head.msh --coil MST-Twin.tcd --deform 5   (see efield coil info)
 
 Yaw is the angle from the projected posterior direction to the coil's +y (its
 handle), positive towards the subject's left.
@@ -105,6 +106,12 @@ SHARES = {
     default=True,
     help="Estimate the error that the mesh makes; 3 s on the built-in head.  [on]",
 )
+@click.option(
+    "--deform",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Search a coil's movable parts too, N settings of each; every setting is a search of its own.",
+)
 @click.option("--n-best", type=click.IntRange(1), default=10, show_default=True, help="Placements to keep.")
 @order_option
 @head_options
@@ -128,6 +135,7 @@ def optimize(
     certify,
     certify_to,
     error_bar,
+    deform,
     n_best,
     element_order,
     unit,
@@ -182,6 +190,7 @@ def optimize(
             robust=None if robust is None else getattr(PoseNoise, robust)(),
             certify=certify if certify_to is None else certify_to,
             error_bar=error_bar,
+            deform=deform,
             didt=didt,
             element_order=element_order,
             n_best=n_best,

@@ -117,11 +117,15 @@ didt_option = click.option(
     help="Rate of change of the coil current; every V/m is stated at it. [1e6]",
 )
 
+talk_options = apply(
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
+    click.option("--verbose", "-v", is_flag=True, help="Log what happens to stderr."),
+)
+
 output_options = apply(
     click.option("--out", metavar="DIR", help="Write the result here: JSON, tables, picture, field files."),
     click.option("--json", "json_file", metavar="FILE", help="Write the result's JSON; - is stdout, alone."),
-    click.option("--quiet", "-q", is_flag=True, help="No progress and no summary."),
-    click.option("--verbose", "-v", is_flag=True, help="Log what happens to stderr."),
+    talk_options,
 )
 
 
@@ -191,12 +195,13 @@ def write_outputs(result, out, json_file, quiet=False):
 
 
 def write_facts(facts, text, json_file):
-    """Print facts as text, or write them as JSON where ``--json`` asks for it."""
+    """Print facts as text (nothing for None), or write them as JSON where ``--json`` asks for it."""
     from efield.io.atomic import atomic_path
     from efield.results.plain import dumps
 
     if json_file is None:
-        click.echo(text)
+        if text is not None:
+            click.echo(text)
     elif json_file == "-":
         click.echo(dumps(facts), nl=False)
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from efield.cli.options import check_outputs
+from efield.cli.options import check_outputs, log_to_stderr, talk_options
 
 REPORT_EPILOG = """
 \b
@@ -23,13 +23,15 @@ Needs pip install 'efield[report]'.
 @click.argument("result")
 @click.option("--out", metavar="FILE", help="The report. [RESULT/report.html]")
 @click.option("--landmarks", metavar="CSV", help="EEG positions with Nz, Iz, LPA, RPA, in subject space.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
-def report(result, out, landmarks, quiet):
+@talk_options
+def report(result, out, landmarks, quiet, verbose):
     """Write a report: the head in 3D, the pose, how sure it is, and where it comes from.
 
     RESULT is the folder that optimize, simulate or compare wrote. The report is one file that opens in any
     browser, without network.
     """
+    if verbose:
+        log_to_stderr()
     path = _beside(result, "report.html") if out is None else Path(out)
     check_outputs(None, path)
     from efield.cli.progress import working
@@ -61,12 +63,14 @@ compare   comparison                        cohort    cohort
 @click.option(
     "--format", "format_name", type=click.Choice(["pdf", "svg", "png"]), default="pdf", show_default=True
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress and no summary.")
-def figures(result, out, format_name, quiet):
+@talk_options
+def figures(result, out, format_name, quiet, verbose):
     """Draw the figures of a result as vector graphics.
 
     RESULT is the folder that optimize, simulate, compare or cohort wrote.
     """
+    if verbose:
+        log_to_stderr()
     folder = _beside(result, "figures") if out is None else Path(out)
     check_outputs(folder, None)
     from efield.cli.progress import working
@@ -80,5 +84,6 @@ def figures(result, out, format_name, quiet):
 
 def _beside(result, name):
     """`name` in the folder of a result, which may be named by its JSON."""
-    path = Path(result)
-    return (path if path.is_dir() else path.parent) / name
+    from efield.results.opened import result_file
+
+    return result_file(result).parent / name

@@ -8,9 +8,11 @@ from efield.cli.options import (
     head_options,
     json_facts_option,
     load_head_from_options,
+    log_to_stderr,
     one_placement,
     placement_option,
     radius_option,
+    talk_options,
     target_option,
     write_facts,
 )
@@ -43,30 +45,54 @@ Examples:
 @didt_option
 @head_options
 @json_facts_option
+@talk_options
 def sham(
-    head, coil, placement, target, radius, tilt, over, spacer, sham_coil, didt, unit, conductivity, json_file
+    head,
+    coil,
+    placement,
+    target,
+    radius,
+    tilt,
+    over,
+    spacer,
+    sham_coil,
+    didt,
+    unit,
+    conductivity,
+    json_file,
+    quiet,
+    verbose,
 ):
     """Residual field of sham conditions at the target and in grey matter, as a percentage of active.
 
     HEAD is a built-in head, a mesh file, or an m2m_<subject> folder. Without --tilt, --spacer or --sham-coil:
     the conditions that trials have used (45 and 90 degrees over one and two wings, a 30 mm spacer).
     """
+    if verbose:
+        log_to_stderr()
+    from efield.cli.progress import stage_progress
     from efield.model.target_text import parse_target
     from efield.targeting.sham import USUAL_SHAMS, Sham, sham_residuals
 
     shams = [Sham.tilted(angle, over.replace("-", " ")) for angle in tilt]
     shams += [Sham.spacer(thickness) for thickness in spacer]
     shams += [Sham.other_coil(name) for name in sham_coil]
-    residuals = sham_residuals(
-        load_head_from_options(head, unit, conductivity),
-        coil,
-        one_placement(placement),
-        parse_target(target, radius),
-        shams or USUAL_SHAMS,
-        didt=didt,
-    )
+    wanted, active = parse_target(target, radius), one_placement(placement)
+    with stage_progress(quiet) as progress:
+        if progress is not None:
+            progress("load", 0.0)
+        residuals = sham_residuals(
+            load_head_from_options(head, unit, conductivity),
+            coil,
+            active,
+            wanted,
+            shams or USUAL_SHAMS,
+            didt=didt,
+            progress=progress,
+        )
     facts = [_facts(residual) for residual in residuals]
-    write_facts({"didt": didt, "unit": "V/m", "conditions": facts}, _table(facts, didt), json_file)
+    text = None if quiet else _table(facts, didt)
+    write_facts({"didt": didt, "unit": "V/m", "conditions": facts}, text, json_file)
 
 
 def _facts(residual):

@@ -13,7 +13,7 @@ def optimize_summary(result, out=None):
     source = result.provenance
     title = f"Best placement of {source['coil']} on {source['head']} for {result.target['name']}"
     blocks = [
-        _block(title, _where(result.placement_info, source)),
+        _block(title, [*_where(result.placement_info, source), *_settings(result.search)]),
         _block("Angle", _angle(result.placement_info)),
         _block("Strength", [_objective(result), *_strength(result)]),
         _block("Certainty", _certainty(result)),
@@ -70,6 +70,16 @@ def _where(info, source):
         *rows,
         ("scalp under it", f"{_point(info['scalp_mm'])} mm, {info['distance_mm']:.2f} mm from the coil"),
     ]
+
+
+def _settings(search):
+    """Where the movable parts of the coil were set."""
+    found = search.get("deformations", {})
+    return (
+        [("movable parts", ", ".join(f"{name} = {value:.4g}" for name, value in found.items()))]
+        if found
+        else []
+    )
 
 
 def _angle(info):

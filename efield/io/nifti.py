@@ -7,6 +7,7 @@ coil current, which is dA/dt in V/m per A/s. The affine maps voxels to the coil 
 import math
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -185,6 +186,8 @@ def load_values(path, dtype=np.float64):
     from nibabel.spatialimages import HeaderDataError
 
     try:
+        if not Path(path).is_file():
+            raise FormatError(f"{path} does not exist, or is no file; give a .nii or .nii.gz")
         image = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Pair):
             raise FormatError(f"{path}: is {type(image).__name__}, not NIfTI; give a .nii or .nii.gz")

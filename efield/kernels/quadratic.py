@@ -67,8 +67,8 @@ def assemble_edge_rows(
                 e += 1
             a, b = FIRST_END[e], SECOND_END[e]
             volume = basis_gradients(nodes, tets, t, grad)
-            ax, ay, az = _flux(sigma, t, volume, grad[a])
-            bx, by, bz = _flux(sigma, t, volume, grad[b])
+            ax, ay, az = flux_of(sigma, t, volume, grad[a])
+            bx, by, bz = flux_of(sigma, t, volume, grad[b])
             for c in range(4):
                 from_a[c] = ax * grad[c, 0] + ay * grad[c, 1] + az * grad[c, 2]
                 from_b[c] = bx * grad[c, 0] + by * grad[c, 1] + bz * grad[c, 2]
@@ -101,7 +101,7 @@ def assemble_edge_rows(
 
 
 @jit
-def _flux(sigma, t, volume, g):
+def flux_of(sigma, t, volume, g):
     """``V sigma g``."""
     return (
         volume * (sigma[t, 0] * g[0] + sigma[t, 3] * g[1] + sigma[t, 4] * g[2]),
@@ -145,7 +145,7 @@ def source_load(begin, end, nodes, tets, sigma, tet_edges, dadt, out):
         for col in range(begin, end):
             corner_moments(tets, tet_edges, n_nodes, t, volume, dadt, col, moment)
             for a in range(4):
-                moment[a, 0], moment[a, 1], moment[a, 2] = _flux(sigma, t, 1.0, moment[a])
+                moment[a, 0], moment[a, 1], moment[a, 2] = flux_of(sigma, t, 1.0, moment[a])
             sx = moment[0, 0] + moment[1, 0] + moment[2, 0] + moment[3, 0]
             sy = moment[0, 1] + moment[1, 1] + moment[2, 1] + moment[3, 1]
             sz = moment[0, 2] + moment[1, 2] + moment[2, 2] + moment[3, 2]
@@ -247,7 +247,7 @@ def current_sources(nodes, tets, sigma, tet_edges, psi, elements, weights, out):
                 flux[FIRST_END[e], c] -= value * grad[SECOND_END[e], c]
                 flux[SECOND_END[e], c] -= value * grad[FIRST_END[e], c]
         for a in range(4):
-            flux[a, 0], flux[a, 1], flux[a, 2] = _flux(sigma, t, volume, flux[a])
+            flux[a, 0], flux[a, 1], flux[a, 2] = flux_of(sigma, t, volume, flux[a])
         _add_sources(tets, tet_edges, n_nodes, t, flux, out)
     for k in range(elements.shape[0]):
         t = elements[k]

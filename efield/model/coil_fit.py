@@ -14,14 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 from scipy.linalg import cho_factor, cho_solve
-from scipy.ndimage import map_coordinates, maximum_filter
+from scipy.ndimage import generate_binary_structure, map_coordinates, maximum_filter, rank_filter
 from scipy.spatial import QhullError, cKDTree
 
 from efield.errors import CoilError
 from efield.kernels import wire
 from efield.kernels._jit import run_chunks
 from efield.model.coil import dipole_a_field
-from efield.units import MU0_OVER_4PI, to_m
+from efield.model.coil_few import few_dipoles, potential_matrix
+from efield.units import to_m
 
 __all__ = ["DEFAULT_SPACING_MM", "HEAD_MM", "Fit", "fit_grid", "fit_wires", "wire_field"]
 
@@ -57,7 +58,11 @@ ROUGH = 0.02
 """Part of the neighbouring |A| above which a second difference shows a source within some two voxels."""
 
 CLOSE = 1e-3
-"""Part of the largest |A| below which roughness is taken for the noise of the file."""
+"""Part of the largest |A| below which a second difference is the file's noise or a coarse grid's own."""
+
+SPIKE = 1.5
+"""|A| counts for no more than this many times that of its second smallest neighbour: a sample may
+lie a hundredth of a millimetre from a dipole and outshine all others, which are sources none the less."""
 
 REFUSED = 0.05
 """A larger error means that the field is not that of closed currents behind the sheet."""
@@ -159,6 +164,10 @@ def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM):
         raise CoilError(f"the box of a coil's sampled field reaches {reach:g} mm; its affine must be in mm")
     voxels = np.stack(np.meshgrid(*map(np.arange, data.shape[:3]), indexing="ij"), axis=-1).reshape(-1, 3)
     points = voxels @ affine[:3, :3].T + affine[:3, 3]
+    few = few_dipoles(points, data.reshape(-1, 3), np.linalg.norm(affine[:3, :3], axis=0).max())
+    if few is not None:
+        distance = cKDTree(few[0]).query(points)[0]
+        return Fit(*few, few[0], *_errors(*few, points, data.reshape(-1, 3), distance))
     sources = points[_near_sources(affine, data).ravel()]
     sheet = _Sheet(sources, spacing_mm)
     to_voxel = np.linalg.inv(affine)
@@ -313,10 +322,14 @@ def _near_sources(affine, data):
     strength = np.linalg.norm(rough, axis=-1)
     strength[interior] *= -1
     strength = np.maximum(0.0, -strength)
-    near = (strength > ROUGH * around) & (size > CLOSE * size.max())
-    near &= strength >= FADED * maximum_filter(strength, 5)
-    cut = size >= 0.5 * size.max()
-    cut[interior] = size[interior] >= 0.9 * size.max()
+    neighbours = generate_binary_structure(3, 1)
+    neighbours[1, 1, 1] = False
+    tame = np.minimum(size, SPIKE * rank_filter(size, 1, footprint=neighbours, mode="nearest"))
+    capped = np.minimum(strength, tame)
+    near = (strength > ROUGH * around) & (capped > CLOSE * tame.max())
+    near &= capped >= FADED * maximum_filter(capped, 5)
+    cut = tame >= 0.5 * tame.max()
+    cut[interior] = tame[interior] >= 0.9 * tame.max()
     return near | cut
 
 
@@ -341,15 +354,7 @@ def _fit(sheet, dipoles_mm, points_mm, field, extent_mm):
         closeness = min(1.0, distance[members].mean() / HEAD_MM) ** NEAR_POWER
         weight[members] = closeness / (rms * math.sqrt(len(members))) if rms > 0 else 0.0
     moments = _solve(to_m(dipoles_mm), to_m(points_mm[used]), field[used], weight[used])
-    difference = dipole_a_field(dipoles_mm, moments, points_mm[held]) - field[held]
-    far = distance[held] >= HEAD_MM
-    if not far.any():
-        raise CoilError(
-            f"no field is given {HEAD_MM:g} mm or more above the coil's sources, where the head is: the fit "
-            "cannot be checked there; sample a larger box"
-        )
-    error = _relative(difference[far], field[held][far])
-    near_error = None if far.all() else _relative(difference[~far], field[held][~far])
+    error, near_error = _errors(dipoles_mm, moments, points_mm[held], field[held], distance[held])
     if not error <= REFUSED:
         raise CoilError(
             f"magnetic dipoles behind the coil reproduce its field to {100 * error:.2g} % only: its currents "
@@ -359,6 +364,19 @@ def _fit(sheet, dipoles_mm, points_mm, field, extent_mm):
         strength = np.linalg.norm(dipole_a_field(dipoles_mm, moments, sheet._lifted(dipoles_mm)), axis=1)
         extent_mm = dipoles_mm[strength >= 0.5 * strength.max()]
     return Fit(dipoles_mm, moments, extent_mm, error, near_error)
+
+
+def _errors(dipoles_mm, moments, points_mm, field, distance):
+    """`Fit.error` and `Fit.near_error` at points (n, 3), `distance` mm from the sources."""
+    difference = dipole_a_field(dipoles_mm, moments, points_mm) - field
+    far = distance >= HEAD_MM
+    if not far.any():
+        raise CoilError(
+            f"no field is given {HEAD_MM:g} mm or more above the coil's sources, where the head is: the fit "
+            "cannot be checked there; sample a larger box"
+        )
+    near_error = None if far.all() else _relative(difference[~far], field[~far])
+    return _relative(difference[far], field[far]), near_error
 
 
 def _chosen(distance, count, spacing):
@@ -380,7 +398,7 @@ def _solve(positions, points, field, weight):
     normal, right = np.zeros((n, n)), np.zeros(n)
     for start in range(0, len(points), BLOCK):
         part = slice(start, start + BLOCK)
-        rows = _design(positions, points[part]) * np.repeat(weight[part], 3)[:, None]
+        rows = potential_matrix(positions, points[part]) * np.repeat(weight[part], 3)[:, None]
         normal += rows.T @ rows
         right += rows.T @ (field[part] * weight[part, None]).ravel()
     scale = 1 / np.sqrt(np.diag(normal))
@@ -391,17 +409,6 @@ def _solve(positions, points, field, weight):
     except (np.linalg.LinAlgError, ValueError) as error:
         raise CoilError(f"no dipoles can be fitted to the coil's field: {error}") from error
     return (scale * cho_solve(factor, scale * right)).reshape(-1, 3)
-
-
-def _design(positions, points):
-    """(3 n_points, 3 n_dipoles): A = mu0/4pi m x d / |d|^3 as a matrix."""
-    d = points[:, None] - positions
-    k = MU0_OVER_4PI * d / (np.einsum("ijk,ijk->ij", d, d) ** 1.5)[..., None]
-    matrix = np.zeros((len(points), 3, len(positions), 3))
-    for i in range(3):
-        j, c = (i + 1) % 3, (i + 2) % 3
-        matrix[:, i, :, j], matrix[:, i, :, c] = k[..., c], -k[..., j]
-    return matrix.reshape(3 * len(points), 3 * len(positions))
 
 
 def _relative(difference, reference):

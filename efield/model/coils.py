@@ -259,6 +259,7 @@ def _missing(path):
         known = f"give a .ccd, .tcd or .nii.gz file or a built-in coil: {_builtins()}"
         return f"coil file {path} does not exist; {known}"
     close = difflib.get_close_matches(str(path).casefold(), BUILTIN_COILS, n=1)
+    close += sorted(file.name for file in path.parent.glob("*") if file.name.startswith(f"{path.name}."))
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"no coil is named {str(path)!r} and no such file exists; built-in coils: {_builtins()}.{hint}"
 

@@ -27,6 +27,11 @@ CUT_SHARE = 0.02
 """Share of the outer surface that may be another tissue than scalp, as where the neck is cut."""
 
 
+COARSE_MM = 3.0
+"""Mean edge of the grey matter above which values of a target are off by percents, see docs/validation.md."""
+
+BONE = {TISSUE_TAGS[name] for name in ("bone", "compact_bone", "spongy_bone")}
+
 NATURAL_PIECES = {TISSUE_TAGS["eyes"]: 2}
 """Pieces a tissue is in when all is well, where that is not one."""
 
@@ -160,6 +165,26 @@ def check_tags(view):
             f"no tetrahedron has {tissue_name(grey)}, where targets lie by default (found: {present}); "
             "choose the target's tissue, or correct the tags",
         )
+    elif BONE.isdisjoint(view.sigma) and TISSUE_NAMES.keys() >= view.sigma.keys():
+        view.note(
+            "no-bone",
+            "warning",
+            "no tetrahedron is bone (tags 4, 7, 8): where skull and scalp are one tissue its conductivity "
+            "is a guess; correct the tags, or state it (--conductivity scalp=...)",
+        )
+
+
+def check_coarse(view):
+    """Elements of the cortex too large for numbers."""
+    grey = view.mesh.tags == TISSUE_TAGS["grey_matter"]
+    edge = view.mesh.shapes[1][grey].mean() if grey.any() else 0.0
+    if edge > COARSE_MM:
+        view.note(
+            "coarse",
+            "warning",
+            f"edges in the grey matter are {edge:.1f} mm long on average, above {COARSE_MM:g} mm: see "
+            "`discretization` in results, or use a finer mesh",
+        )
 
 
 def check_pieces(view):
@@ -241,5 +266,14 @@ def check_scalp(view):
         )
 
 
-CHECKS = (check_unit, check_shape, check_nodes, check_faces, check_tags, check_pieces, check_scalp)
+CHECKS = (
+    check_unit,
+    check_shape,
+    check_nodes,
+    check_faces,
+    check_tags,
+    check_coarse,
+    check_pieces,
+    check_scalp,
+)
 """Each takes the view of :mod:`efield.model.check` and notes what it finds."""

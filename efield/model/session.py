@@ -97,7 +97,8 @@ def load_placements(path, *, image=None):
     ----------
     path : path-like
         Localite, Brainsight, Softaxic, ANT, InVesalius, NaviNIBS, SimNIBS (session or log), a CSV table,
-        a ``result.json`` or a single 4 x 4 pose; told apart by content. See docs/navigation.md.
+        a ``result.json`` or its folder, or a single 4 x 4 pose; told apart by content.
+        See docs/navigation.md.
     image : path-like, optional
         The NIfTI used for navigation; only poses in Brainsight's own coordinates need it.
 
@@ -118,6 +119,8 @@ def load_placements(path, *, image=None):
     RuntimeWarning
         Entries were skipped, or rounded rotations were made orthonormal: with the deviation.
     """
+    path = Path(path)
+    path = path / "result.json" if path.is_dir() else path
     record = read_session(path, image)
     poses = [_rigid(path, one) for one in record.poses]
     _check_unit(path, [pose for pose, _ in poses])

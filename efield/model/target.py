@@ -11,6 +11,9 @@ from efield.model.named_targets import DEFAULT_RADIUS_MM, NAMED_TARGETS
 from efield.tissues import TISSUE_NAMES
 from efield.units import point_words
 
+MASK_TOP = 1.5
+"""Values of a mask do not exceed this, interpolated ones neither."""
+
 LONGEST_EDGE_MM = 25.0
 """No tetrahedron of a head is longer: one that holds a point has its barycentre this near."""
 
@@ -196,7 +199,9 @@ class _Mask:
         places = head.mesh.barycentres_mm[candidates]
         if self.space == "mni":
             places = _mni(head, self.transform, f"mask {self.nifti}").to_mni.points(places)
-        found = candidates[read_volume(self.nifti).nearest(places) > self.threshold]
+        volume = read_volume(self.nifti)
+        _check_mask(self.nifti, volume.data, self.threshold)
+        found = candidates[volume.nearest(places) > self.threshold]
         if len(found) == 0:
             tissue = TISSUE_NAMES.get(self.tag, f"tag {self.tag}")
             raise TargetError(
@@ -204,6 +209,16 @@ class _Mask:
                 "check its frame and threshold"
             )
         return _region(head, found, None, 0.0, f"mask {self.nifti}")
+
+
+def _check_mask(name, values, threshold):
+    """Refuse an image or an atlas, nearly all of which lies above the threshold of a mask."""
+    marks = np.unique(values[values > threshold])
+    if len(marks) > 1 and threshold < 1 and marks[-1] > MASK_TOP:
+        raise TargetError(
+            f"{name} holds {len(marks)} different values up to {marks[-1]:g}: an image or an atlas, not the "
+            "mask of one region; write a mask of 0 and 1, or give a threshold of at least 1 (Target.mask)"
+        )
 
 
 def _mni(head, kind, what):

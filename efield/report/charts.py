@@ -65,7 +65,7 @@ def yaw_figure(result):
         hovertemplate=f"optimum %{{x:.1f}}°: %{{y:.4g}} {unit}<extra></extra>",
     )
     ticks = list(range(-180, 181, 60))
-    axis = {"title": {"text": "yaw to the midline, degrees (+: handle to the left)"}, "tickvals": ticks}
+    axis = {"title": {"text": "yaw, degrees (+: to the left)"}, "tickvals": ticks}
     words = {"title": {"text": f"{label(objective_words(result.objective.name))}, {unit}"}}
     return go.Figure([line, best], base_layout(height=340, xaxis=axis, yaxis=words | {"automargin": True}))
 
@@ -189,7 +189,7 @@ def comparison_figure(comparison):
         hovertemplate="%{y}: %{x:.4g} V/m<extra></extra>",
     )
     axes = {
-        "xaxis": {"title": {"text": "mean |E| in the target, V/m"}},
+        "xaxis": {"title": {"text": "mean |E|, V/m"}},
         "yaxis": {"autorange": "reversed", "automargin": True},
     }
     return go.Figure([bars], base_layout(height=90 + 30 * len(rows), **axes))

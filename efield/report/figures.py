@@ -15,7 +15,7 @@ from efield.results.cohort import CohortResult
 from efield.results.cohort_picture import cohort_figure
 from efield.results.comparison import TargetingComparison
 from efield.results.comparison_picture import comparison_figure
-from efield.results.opened import open_result, with_field
+from efield.results.opened import open_result, result_file, with_field
 from efield.results.outputs import check_output
 from efield.results.picture import scalp_figure
 from efield.results.words import didt_words, objective_words
@@ -80,7 +80,7 @@ def save_figures(result, directory, *, format="pdf"):
 def figures_of(result):
     """Matplotlib figures of a result by name; see :func:`save_figures`."""
     if isinstance(result, str | Path):
-        folder = Path(result) if Path(result).is_dir() else Path(result).parent
+        folder = result_file(result).parent
         result = open_result(result)
         if hasattr(result, "placement"):
             result = with_field(result, folder)

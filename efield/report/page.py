@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 from importlib.resources import files
-from pathlib import Path
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
@@ -13,7 +12,7 @@ from efield.report.extra import need
 from efield.report.solid import head_figure
 from efield.report.theme import CONFIG
 from efield.results.comparison import COLUMNS, TargetingComparison
-from efield.results.opened import open_result, with_field
+from efield.results.opened import open_result, result_file, with_field
 from efield.results.outputs import check_output_file
 from efield.results.result import OptimizeResult, SimulateResult
 from efield.results.words import didt_words, objective_words
@@ -63,7 +62,7 @@ def _gather(result):
         return result, None
     if isinstance(result, TargetingComparison):
         return None, result
-    folder = Path(result) if Path(result).is_dir() else Path(result).parent
+    folder = result_file(result).parent
     found = open_result(result)
     if isinstance(found, TargetingComparison):
         return None, found

@@ -35,7 +35,8 @@ def cohort_figure(cohort):
         plot.errorbar(
             one["percent_mean"], at[one["method"]], xerr=error, fmt="D", color="C0", capsize=4, zorder=3
         )
-    plot.set_yticks(range(len(at)), [f"{one['method']}  (n = {one['n']})" for one in statistics], fontsize=8)
+    names = [f"{one['method']}  (n = {one['n']})" for one in statistics]
+    plot.set_yticks(range(len(at)), names, fontsize=8, parse_math=False)
     plot.invert_yaxis()
     plot.axvline(100, color="0.3", lw=0.8, ls=":")
     plot.set_xlabel("mean |E| in the target, % of the subject's optimum; diamond: mean and 95 % interval")

@@ -16,11 +16,11 @@ COMPARE_SCHEMA = "efield.compare/1"
 
 COLUMNS = (
     ("to_optimum_mm", "to optimum, mm", ".1f"),
-    ("mean", "mean E, V/m", ".3g"),
-    ("p99", "p99, V/m", ".3g"),
+    ("mean", "mean E, V/m", "#.4g"),
+    ("p99", "p99, V/m", "#.4g"),
     ("percent_of_optimum", "% of optimum", ".1f"),
     ("half_value_volume_mm3", "half-value volume, mm3", ".0f"),
-    ("off_target", "off-target p99.9, V/m", ".3g"),
+    ("off_target", "off-target p99.9, V/m", "#.4g"),
     ("coil_cortex_mm", "coil-cortex, mm", ".1f"),
     ("expected_loss_percent", "expected loss, %", ".1f"),
     ("probability_optimum_better", "P(optimum better)", ".2f"),
@@ -127,9 +127,13 @@ class TargetingComparison:
             if row["error"] is None:
                 cells = ["" if row[key] is None else format(row[key], form) for key, _, form in COLUMNS]
                 lines.append("| " + " | ".join([row["method"], *cells]) + " |")
-        failed = [f"- {row['method']}: {row['error']}" for row in self.rows if row["error"] is not None]
+        failed = {}
+        for row in self.rows:
+            if row["error"] is not None:
+                failed.setdefault(row["error"], []).append(row["method"])
         if failed:
-            lines += ["", "Not applied:", "", *failed]
+            reasons = [f"- {', '.join(methods)}: {reason}" for reason, methods in failed.items()]
+            lines += ["", "Not applied:", "", *reasons]
         return "\n".join(lines) + "\n"
 
     def export(self, path, format=None):

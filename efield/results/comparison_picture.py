@@ -58,7 +58,8 @@ def _draw_places(plot, rows, target, colours):
 def _draw_bars(plot, rows, colours):
     at = np.arange(len(rows))
     plot.barh(at, [row["mean"] for row in rows], color=colours)
-    plot.set_yticks(at, [f"{k}  {row['method']}" for k, row in enumerate(rows, start=1)], fontsize=8)
+    names = [f"{k}  {row['method']}" for k, row in enumerate(rows, start=1)]
+    plot.set_yticks(at, names, fontsize=8, parse_math=False)
     plot.invert_yaxis()
     for k, row in enumerate(rows):
         plot.text(row["mean"], k, f" {row['percent_of_optimum']:.0f} %", va="center", fontsize=8)

@@ -32,7 +32,7 @@ def open_result(path):
     FormatError
         No result, a damaged one, or a recorded session, of which only the table is kept.
     """
-    file = _record(Path(path))
+    file = result_file(path)
     body = read_result_json(file)
     schema = body["schema"]
     if file.name != RESULT:
@@ -64,11 +64,20 @@ def with_field(result, folder):
     return replace(result, field=replace(field, head=head))
 
 
-def _record(path):
-    if path.is_file():
+def result_file(path):
+    """The JSON of a result, named by itself or by its folder.
+
+    Raises
+    ------
+    FormatError
+        There is none.
+    """
+    path = Path(path)
+    if path.suffix == ".json" and path.is_file():
         return path
     for name in RECORDS:
         if (path / name).is_file():
             return path / name
-    what = "holds none of " + ", ".join(RECORDS) if path.is_dir() else "does not exist"
+    what = "is no result" if path.is_file() else "does not exist"
+    what = "holds none of " + ", ".join(RECORDS) if path.is_dir() else what
     raise FormatError(f"{path} {what}; give the folder that `--out` named")

@@ -127,7 +127,7 @@ def find_fiducials(head):
     if head.folder is None:
         raise LandmarkError(
             f"head {head.name!r} brings no landmarks; give nasion, inion, left and right preauricular points "
-            "(efield.Fiducials), or open its m2m_<subject> folder"
+            "(--landmarks, efield.Fiducials), or open its m2m_<subject> folder"
         )
     looked = []
     for cap, path in head.folder.eeg_files.items():

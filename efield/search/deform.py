@@ -14,6 +14,26 @@ FINEST = 0.02
 """Share of a range to which its best setting is sought."""
 
 
+def check_steps(coil, steps):
+    """Refuse what `best_setting` cannot search, before anything is computed.
+
+    Raises
+    ------
+    SearchError
+        Not a number of settings, no movable parts, or too many settings.
+    """
+    parameters = coil.deformations
+    if not isinstance(steps, int | np.integer) or steps < 2:
+        raise SearchError(f"deform must be a whole number of at least 2 settings, not {steps!r}")
+    if not parameters:
+        raise SearchError(f"coil {coil.name!r} has no movable parts; leave out deform")
+    if steps ** len(parameters) > MOST_SETTINGS:
+        raise SearchError(
+            f"{steps} settings of each of {len(parameters)} movable parts are {steps ** len(parameters)} "
+            f"searches, more than {MOST_SETTINGS}; choose fewer, or fix the coil with Coil.deformed"
+        )
+
+
 def best_setting(run, steps):
     """The settings of movable parts whose best placement has the largest search value.
 
@@ -36,18 +56,9 @@ def best_setting(run, steps):
     Raises
     ------
     SearchError
-        No movable parts, too many settings, or parts that meet at all of them.
+        Parts that meet, or a coil that touches, at all settings.
     """
     parameters = run.coil.deformations
-    if not isinstance(steps, int | np.integer) or steps < 2:
-        raise SearchError(f"deform must be a whole number of at least 2 settings, not {steps!r}")
-    if not parameters:
-        raise SearchError(f"coil {run.coil.name!r} has no movable parts; leave out deform")
-    if steps ** len(parameters) > MOST_SETTINGS:
-        raise SearchError(
-            f"{steps} settings of each of {len(parameters)} movable parts are {steps ** len(parameters)} "
-            f"searches, more than {MOST_SETTINGS}; choose fewer, or fix the coil with Coil.deformed"
-        )
     tried = _Tried(run, [p.name for p in parameters])
     axes = [np.linspace(p.low, p.high, steps) for p in parameters]
     grid = list(product(*axes))

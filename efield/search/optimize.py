@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from efield.errors import SearchError
+from efield.model.coils import load_coil
 from efield.results.outputs import check_output
 from efield.search.avoid import resolve_avoid
 from efield.search.candidates import Search
 from efield.search.certificate import EPSILON, certify_run, require_certifiable
 from efield.search.clock import Clock
 from efield.search.constraints import Constraints
-from efield.search.deform import best_setting
+from efield.search.deform import best_setting, check_steps
 from efield.search.discretization import discretization
 from efield.search.noise import PoseNoise
 from efield.search.objectives import make_objective
@@ -114,6 +115,9 @@ def optimize_coil(
     search, constraints = search or Search(), constraints or Constraints()
     if not isinstance(n_best, int | np.integer) or n_best < 1:
         raise SearchError(f"n_best must be a whole number of at least 1, not {n_best!r}")
+    if deform is not None:
+        coil = load_coil(coil)
+        check_steps(coil, deform)
     clock = Clock(progress)
     run = start_run(
         head,

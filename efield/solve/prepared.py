@@ -115,11 +115,13 @@ class PreparedHead:
         position[self.geometry.tet_order] = np.arange(len(position))
         return position
 
-    @cached_property
+    @property
     def first_order(self):
         """The same head prepared at first order; shares its arrays."""
-        if self.element_order == 1:
-            return self
+        return self if self.element_order == 1 else self._corner_system
+
+    @cached_property
+    def _corner_system(self):
         elements = LinearElements(self.geometry, self.operators)
         return PreparedHead(self.head, elements, self.stiffness.corners, self.multigrid.multigrid)
 

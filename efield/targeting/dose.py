@@ -213,6 +213,7 @@ def motor_dose(
     *,
     motor_target="m1-hand-left",
     calibration="measured",
+    progress=None,
 ):
     """E at the motor hotspot beside E at the target, and the intensity that makes them equal.
 
@@ -234,6 +235,8 @@ def motor_dose(
     stimulator : Stimulator or str
     motor_target : Target, str or (x, y, z)
     calibration : {"measured", "displayed"}
+    progress : callable, optional
+        ``progress(stage, fraction)``; may raise to cancel.
 
     Returns
     -------
@@ -249,7 +252,7 @@ def motor_dose(
     if didt == 0:
         raise PlacementError("threshold_percent must not be 0")
     model = getattr(head, "head", head)
-    fields = simulate(head, coil, [motor_placement, placement], didt=didt)
+    fields = simulate(head, coil, [motor_placement, placement], didt=didt, progress=progress)
     regions = [as_target(t).resolve(model) for t in (motor_target, target)]
     motor, there = (
         weighted_mean(f.magnitude[r.elements], r.volumes_mm3) for f, r in zip(fields, regions, strict=True)

@@ -116,7 +116,7 @@ class ShamResidual:
     peak_percent: float | None
 
 
-def sham_residuals(head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6):
+def sham_residuals(head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6, progress=None):
     """Residual field of sham conditions, as a percentage of the active one.
 
     Parameters
@@ -129,6 +129,8 @@ def sham_residuals(head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6
     shams : sequence of Sham
     didt : float
         A/s, the same for active and sham.
+    progress : callable, optional
+        ``progress(stage, fraction)``; may raise to cancel.
 
     Returns
     -------
@@ -145,7 +147,9 @@ def sham_residuals(head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6
     conditions = [("active", active, placement)]
     conditions += [(sham.name, *sham.apply(model, active, placement)) for sham in shams]
     measured = []
-    for name, used, where in conditions:
+    for k, (name, used, where) in enumerate(conditions):
+        if progress is not None:
+            progress("conditions", k / len(conditions))
         magnitude = simulate(head, used, where, didt=didt).magnitude
         metrics = field_metrics(model, magnitude, region.elements)
         measured.append((name, where, metrics["mean"], metrics["peak"]))

@@ -21,11 +21,25 @@
     }
   }
 
+  // A narrow window: small charts one under the other, so that their titles have room.
+  function stacked(plot, layout) {
+    const axes = Object.keys(layout).filter((name) => /^xaxis\d*$/.test(name));
+    if (axes.length < 2 || plot.clientWidth > 560) return;
+    axes.forEach((x, k) => {
+      const top = 1 - k / axes.length, y = x.replace("x", "y");
+      layout[x].domain = [0, 1];
+      Object.assign(layout[y], { domain: [top - 0.62 / axes.length, top], showticklabels: true });
+    });
+    layout.height = 170 * axes.length;
+    plot.style.height = layout.height + "px";
+  }
+
   async function draw(block) {
     const name = block.dataset.figure, figure = JSON.parse(block.textContent);
     for (const key of ["xaxis", "yaxis"]) if (name !== "head") figure.layout[key] = figure.layout[key] || {};
     apply(figure.layout, colours(figure.layout, dark.matches));
     plots[name] = document.getElementById(name);
+    stacked(plots[name], figure.layout);
     const room = plots[name].clientWidth / plots[name].clientHeight;
     if (name === "head" && room < 1) // a narrow window: step back until the coil fits
       for (const axis of "xyz") figure.layout.scene.camera.eye[axis] /= Math.max(room, 0.5);
@@ -78,7 +92,12 @@
   }
 
   async function start() {
-    for (const block of document.querySelectorAll("script[data-figure]")) await draw(block);
+    const blocks = [...document.querySelectorAll("script[data-figure]")];
+    blocks.sort((a, b) => (b.dataset.figure === "head") - (a.dataset.figure === "head"));
+    for (const block of blocks) { // the text is painted first, then the head, then the charts
+      await new Promise((painted) => window.setTimeout(painted));
+      await draw(block);
+    }
     if (plots.head) {
       const home = Object.assign({}, plots.head.layout.scene.camera.eye);
       for (const box of document.querySelectorAll("input[data-traces]"))
