@@ -21,6 +21,7 @@ from efield.kernels import (
     biot_savart,
     bounds,
     dipole,
+    edge_part,
     edges,
     fem,
     harmonic,
@@ -187,6 +188,11 @@ def product_rows_arguments(rng):
     return 0, 50, *matrices, 30, np.zeros(50, np.int64)
 
 
+def absolute_row_sums_arguments(rng):
+    a = random_csr(rng, (50, 40))
+    return 0, 50, a.indptr, a.indices, a.data, 10, np.zeros(50)
+
+
 def blocks(rng, n):
     return [rng.standard_normal((50, 3)) for _ in range(n)]
 
@@ -342,6 +348,7 @@ CASES = {
     recover.fit_patches: fit_patches_arguments,
     recover.extend_fits: extend_fits_arguments,
     sparse.product_rows: product_rows_arguments,
+    sparse.absolute_row_sums: absolute_row_sums_arguments,
     sparse.scale_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.add_scaled_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.scale_columns: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),
@@ -385,9 +392,12 @@ BOUNDS = {normals.normal_bounds, bounds.cell_bounds}
 """Bounds rather than values: held against sampled extremes in test_certificate."""
 
 SECOND_ORDER = {
-    value for module in (edges, quadratic) for value in vars(module).values() if hasattr(value, "py_func")
+    value
+    for module in (edges, edge_part, quadratic)
+    for value in vars(module).values()
+    if hasattr(value, "py_func")
 }
-"""Held against quadrature, element by element, in test_second_order."""
+"""Held against quadrature, element by element, or against the assembled rows in test_second_order."""
 
 
 @pytest.fixture

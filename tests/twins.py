@@ -1,6 +1,7 @@
 """Plain NumPy twins of the kernels: same arguments, the same outputs in place, none of the tricks."""
 
 import numpy as np
+import scipy.sparse
 from oracles import biot_savart, dipole_a, p1_gradients
 
 # --- dipoles
@@ -422,3 +423,9 @@ def percentiles(begin, end, coefficients, fields, weights, share, out):
         order = np.argsort(size)
         reached = np.cumsum(weights[order]) >= share * weights.sum() * (1 - 1e-9)
         out[i] = size[order][np.argmax(reached)]
+
+
+def absolute_row_sums(begin, end, indptr, indices, data, first_column, out):
+    n_columns = indices.max() + 1
+    matrix = scipy.sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, n_columns))
+    out[begin:end] = abs(matrix.toarray()[begin:end, first_column:]).sum(axis=1)
