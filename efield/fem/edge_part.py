@@ -1,6 +1,6 @@
 """What second order adds to first: the edge functions alone, never assembled.
 
-Rows ``K_e1`` and ``K_ee`` of the second-order system as sums over tetrahedra: a fifth of the memory of the
+Rows ``K_e1`` and ``K_ee`` of the second-order system as sums over tetrahedra: less memory than the
 assembled rows, and a few products cost less than assembling.
 """
 

@@ -170,9 +170,8 @@ def residual_loads(begin, end, size, pointers, members, nodes, tets, sigma, tet_
                 if first <= k < last:
                     load = 0.0
                     for c in range(3):
-                        load += (total[c] + current[a, c]) * grad[b, c] + (total[c] + current[b, c]) * grad[
-                            a, c
-                        ]
+                        load += (total[c] + current[a, c]) * grad[b, c]
+                        load += (total[c] + current[b, c]) * grad[a, c]
                     out[k] += load
 
 

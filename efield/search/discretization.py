@@ -8,7 +8,7 @@ from efield.adjoint.correction import EdgeCorrection
 
 FLOOR = 1.5e-3
 """Half-widths are at least this share of the value: with it 90 % of the error bars on `mni152` hold what
-local refinement gives; those of Colin27, which took no part, need none (docs/validation.md)."""
+local refinement gives (docs/validation.md)."""
 
 
 @dataclass(frozen=True)
