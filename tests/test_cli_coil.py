@@ -71,6 +71,7 @@ def test_list_shows_builtin_coils_and_files(tmp_path, monkeypatch):
 
 def test_info_of_a_movable_coil(movable):
     text = run("info", movable).output
+    assert "; 2 dipoles lie outside it or within 1 mm of it and are kept off the scalp, too" in text
     assert "stimulator     Maker Pulse X, largest dI/dt 120 A/µs" in text
     assert "movable        deform0: -10 to 20 deg, 0 at first; moves element 0" in text
 

@@ -72,6 +72,29 @@ def test_deformations_apply_in_order_to_dipoles_and_casing(load):
     np.testing.assert_array_equal(coil.deformed({}).positions_mm, [[10, 10, -10], [40, 10, -10]])
 
 
+def test_dipoles_are_covered_by_the_casing_that_moves_with_them(load):
+    """One in the gap between the cubes is inside their common hull, but in neither."""
+    record = two_cubes()
+    moves = Element(
+        **{
+            **vars(record.elements[0]),
+            "points_mm": np.array([CENTRE, [25, 10, -10], [19.5, 10, -10]]),
+            "values": np.tile([[0, 0, 1e-3]], (3, 1)),
+        }
+    )
+    coil = load(TcdRecord(**{**vars(record), "elements": (moves, record.elements[1])}))
+    for placed in (coil, coil.deformed([90, 5])):
+        assert placed.bare.tolist() == [False, True, True, False]
+        assert (placed.extent_mm[-2:] == placed.positions_mm[1:3]).all()
+    assert describe_coil(coil)["bare_dipoles"] == 2
+
+
+def test_an_open_casing_covers_nothing(load):
+    record = two_cubes()
+    surfaces = (Surface(CUBE, FACES[:-1]), record.surfaces[1])
+    assert load(TcdRecord(**{**vars(record), "surfaces": surfaces})).bare.tolist() == [True, False]
+
+
 def test_a_file_opens_at_its_initial_values(load):
     np.testing.assert_allclose(load(two_cubes(initial=4.0)).positions_mm[0], CENTRE + [4, 0, 0])
 

@@ -8,10 +8,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 from small_heads import QUICK, TARGET_MM, few_dipoles, mni_small, sphere
 
-from efield.errors import SearchError
+from efield.errors import CoilError, SearchError
 from efield.frames import pose_from_yaw, tangent_axes
-from efield.model.coils import load_coil
+from efield.io.tcd import read_tcd
+from efield.model.coil import Coil
+from efield.model.coils import BUILTIN_COILS, load_coil
 from efield.model.surface import TriSurface
+from efield.model.target import Target
 from efield.search.candidates import Search, scalp_grid
 from efield.search.clock import Clock
 from efield.search.constraints import CONTACT_MM, Constraints, FeasibleSet, clearance_mm, tilt_deg
@@ -229,3 +232,61 @@ def test_a_search_region_without_scalp():
     hidden = TriSurface(corners, np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]))
     with pytest.raises(SearchError, match=r"no scalp point within 3 mm of \[0.0, 0.0, 0.0\] mm; enlarge"):
         scalp_grid(hidden, np.zeros(3), 3.0, 1.0)
+
+
+# --- dipoles that no casing covers
+
+
+@cache
+def sticking_out():
+    """The built-in figure-8 with a weak dipole beside each wing, 45 mm before the casing's face."""
+    coil = load_coil("figure8-70mm")
+    return replace(
+        coil,
+        positions_mm=np.vstack([coil.positions_mm, [[70.0, 0, 45], [-70, 0, 45]]]),
+        moments=np.vstack([coil.moments, [[0, 0, 1e-7], [0, 0, -1e-7]]]),
+    )
+
+
+def test_which_dipoles_a_casing_covers():
+    for name in BUILTIN_COILS:
+        assert not load_coil(name).bare.any()
+    coil = sticking_out()
+    assert np.flatnonzero(coil.bare).tolist() == [len(coil.moments) - 2, len(coil.moments) - 1]
+    np.testing.assert_array_equal(coil.extent_mm[-2:], coil.positions_mm[-2:])
+    assert few_dipoles().bare.all()
+    face = coil.casing_mm[coil.casing_mm[:, 2] == 0]
+    assert replace(coil, casing_mm=face).bare.all()  # a flat sheet has no inside
+    corners = np.array([[x, y, z] for x in (-5.0, 5) for y in (-5.0, 5) for z in (-10.0, 0)])
+    inside = Coil(
+        [[0, 0, -1.01], [0, 0, -0.99], [4.1, 0, -5], [0, 0, 3]], np.eye(4, 3) + 1, casing_mm=corners
+    )
+    assert inside.bare.tolist() == [False, True, True, True]
+    with pytest.raises(CoilError, match="covered must say yes or no of 4 dipoles"):
+        replace(inside, covered=[True])
+
+
+def test_a_search_keeps_dipoles_outside_the_casing_off_the_scalp():
+    """At the smallest distance they lie in the head though the casing is clear."""
+    coil, scalp = sticking_out(), sphere().head.scalp
+    result = optimize_coil(sphere(), coil, Target.sphere(TARGET_MM, 8.0), search=QUICK, n_best=1)
+    pose = result.placement.matsimnibs
+    moved = [p @ pose[:3, :3].T + pose[:3, 3] for p in (coil.positions_mm, coil.casing_mm)]
+    dipoles, casing = (scalp.signed_distance(p).min() for p in moved)
+    assert 0 < dipoles < 0.1 and casing > 5
+    assert result.metrics["clearance_mm"] == pytest.approx(dipoles)
+    assert result.check.relative_difference < 1e-3
+
+
+def test_real_coil_with_dipoles_outside_its_casings(shared):
+    """MagVenture's MST-Twin: of the casing of its part, and not only of the hull of all."""
+    path = shared("data/coils/MagVenture_MST-Twin.tcd")
+    coil, record = load_coil(path), read_tcd(path)
+    at = 0
+    for element in record.elements:
+        surface = record.surfaces[element.casing]
+        distance = TriSurface(surface.points_mm, surface.faces).signed_distance(element.points_mm)
+        bare = coil.bare[at : at + len(distance)]
+        at += len(distance)
+        assert bare[distance > 1e-6].all() and not bare[distance < -1.001].any()
+        assert 150 < np.count_nonzero(distance > 0) < bare.sum() < 300

@@ -159,6 +159,22 @@ def test_a_method_places_a_tangential_coil_over_the_left_frontal_scalp(name, cas
     assert METHODS[name].summary.endswith((".", "rule."))
 
 
+def test_a_bent_coil_is_moved_back_along_its_axis_until_it_clears_the_scalp(case):
+    bent = TargetingCase(mni_small(), coil="bent-d-b80")
+    flat, found = aim("closest-scalp", case), aim("closest-scalp", bent)
+    way = flat.placement.center_mm - found.placement.center_mm
+    lift = np.linalg.norm(way)
+    np.testing.assert_allclose(way, lift * found.placement.matsimnibs[:3, 2], atol=1e-9)
+    assert found.measured == f"{flat.measured}; moved back by {lift:.1f} mm, where the coil clears the scalp"
+    pose = found.placement.matsimnibs
+    casing = bent.coil.casing_mm @ pose[:3, :3].T + pose[:3, 3]
+    here, nearer = (
+        mni_small().head.scalp.signed_distance(casing + shift * pose[:3, 2]).min() for shift in (0, 0.5)
+    )
+    assert nearer < -0.5 <= here
+    np.testing.assert_allclose(bent.scalp_under(found.placement), case.scalp_under(flat.placement), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", [n for n in GEOMETRIC if "2022" not in n])
 def test_methods_mirror_on_the_right(name, case, right):
     """The template is nearly symmetric, and so are the methods; the handle points to the other side."""

@@ -162,7 +162,7 @@ def _text(facts):
         ("coil", facts["name"]),
         ("dipoles", facts["n_dipoles"]),
         ("extent", f"{extent} mm (coil frame; z into the head)"),
-        ("casing", "unknown" if facts["casing_points"] is None else f"{facts['casing_points']} points"),
+        ("casing", _casing(facts)),
         ("largest dI/dt", _didt(facts["max_didt"])),
         *(("stimulator", _stimulator(s)) for s in facts["stimulators"]),
         *(("movable", _deformation(d)) for d in facts["deformations"]),
@@ -172,6 +172,14 @@ def _text(facts):
         *(("note", note) for note in facts["notes"]),
     ]
     return "\n".join(f"{label:<15}{text}" for label, text in rows)
+
+
+def _casing(facts):
+    if facts["casing_points"] is None:
+        return "unknown: the dipoles themselves are kept off the scalp"
+    bare = facts["bare_dipoles"]
+    outside = f"; {bare} dipoles lie outside it or within 1 mm of it and are kept off the scalp, too"
+    return f"{facts['casing_points']} points" + (outside if bare else "")
 
 
 def _didt(didt):

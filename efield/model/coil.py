@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial import ConvexHull, QhullError
 
 from efield.errors import CoilError
 from efield.kernels import dipole
@@ -11,6 +12,9 @@ from efield.kernels._jit import run_chunks
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.fingerprint import fingerprint
 from efield.units import to_m
+
+COVER_MM = 1.0
+"""A casing covers dipoles that lie this deep in it: it may itself dip half a millimetre into the scalp."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +32,7 @@ class Coil(FieldsOnlyPickle):
         Dipole moments per ampere of coil current, A m^2 / A = m^2.
     name : str
     casing_mm : (m, 3) array or None
-        Points of the casing surface, where known; clearance falls back on the dipoles.
+        Points of the casing surface, where known.
     max_didt : float or None
         Largest dI/dt the stimulator reaches, A/s, where known.
     notes : tuple of str
@@ -46,6 +50,8 @@ class Coil(FieldsOnlyPickle):
         Where the field of the file was sampled, as maps from mm in the coil frame to the unit cube.
     assembly : CoilAssembly or None
         The parts of a coil with movable ones, which `deformed` puts together.
+    covered : (n,) bool array or None
+        Dipoles that the casing covers, where its surface tells; None: those in the convex hull of its points.
 
     Raises
     ------
@@ -65,6 +71,7 @@ class Coil(FieldsOnlyPickle):
     fit_error: float | None = None
     sampled_boxes: tuple = field(default=(), repr=False)
     assembly: object = field(default=None, repr=False)
+    covered: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self):
         positions = read_only(np.atleast_2d(self.positions_mm), np.float64)
@@ -84,6 +91,13 @@ class Coil(FieldsOnlyPickle):
         object.__setattr__(self, "moments", moments)
         if self.casing_mm is not None:
             object.__setattr__(self, "casing_mm", read_only(self.casing_mm, np.float64))
+        if self.covered is not None:
+            covered = read_only(self.covered, bool)
+            if covered.shape != (len(positions),):
+                raise CoilError(
+                    f"covered must say yes or no of {len(positions)} dipoles, not {covered.shape}"
+                )
+            object.__setattr__(self, "covered", covered)
         if self.stimulator is not None:
             drives = read_only(self.stimulator, np.int64)
             if drives.shape != (len(positions),) or drives.min() < 0:
@@ -95,10 +109,19 @@ class Coil(FieldsOnlyPickle):
         """(n, 3) dipole positions in metres."""
         return read_only(to_m(self.positions_mm))
 
-    @property
+    @cached_property
+    def bare(self):
+        """(n,) bool: dipoles that lie outside the casing or less than `COVER_MM` inside."""
+        if self.casing_mm is None:
+            return np.ones(len(self.positions_mm), bool)
+        covered = _in_hull(self.positions_mm, self.casing_mm) if self.covered is None else self.covered
+        return ~covered
+
+    @cached_property
     def extent_mm(self):
-        """(m, 3) points that may not enter the head: the casing, else the dipoles."""
-        return self.positions_mm if self.casing_mm is None else self.casing_mm
+        """(m, 3) points that may not enter the head: of the casing, and the dipoles it does not cover."""
+        bare = self.positions_mm[self.bare]
+        return read_only(bare if self.casing_mm is None else np.vstack([self.casing_mm, bare]))
 
     @cached_property
     def sha256(self):
@@ -180,6 +203,18 @@ class Coil(FieldsOnlyPickle):
             raise CoilError(f"coil {self.name!r} has no movable parts")
         coil = self.assembly.coil(values)
         return coil.weighted(self.didt_weights) if self.didt_weights else coil
+
+
+def _in_hull(points_mm, casing_mm):
+    """(n,) bool: points `COVER_MM` and more inside the convex hull of a casing's points."""
+    try:
+        faces = ConvexHull(casing_mm).equations
+    except (QhullError, ValueError):  # on a plane, or too few: nothing is inside
+        return np.zeros(len(points_mm), bool)
+    inside = np.ones(len(points_mm), bool)
+    for face in faces:
+        inside &= points_mm @ face[:3] + face[3] <= -COVER_MM
+    return inside
 
 
 def largest_didt(stimulators, weights):

@@ -9,10 +9,10 @@ import numpy as np
 
 from efield.errors import CoilError
 from efield.model.arrays import FieldsOnlyPickle
-from efield.model.coil import Coil, largest_didt
+from efield.model.coil import COVER_MM, Coil, largest_didt
 from efield.model.surface import TriSurface
 
-__all__ = ["CoilAssembly", "Parameter", "Part", "surface_points"]
+__all__ = ["CoilAssembly", "Parameter", "Part", "covers", "surface_points"]
 
 SPACING_MM = 5.0
 """Casing triangles larger than this are sampled inside too: clearance is taken over points."""
@@ -72,6 +72,13 @@ class Part:
     deformations: tuple = ()
     name: str = ""
     sampled_box: np.ndarray | None = None
+
+    @cached_property
+    def covered(self):
+        """(n,) bool: dipoles that the part's own casing covers, which moves with them."""
+        if self.casing is None:
+            return np.zeros(len(self.moments), bool)
+        return covers(self.casing, self.positions_mm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +140,12 @@ class CoilAssembly(FieldsOnlyPickle):
         if settings != self._settings(()):
             self._require_apart(maps)
         stimulators = self.facts.get("stimulators", ())
+        positions_mm = np.vstack([_moved(m, p.positions_mm) for m, p in zip(maps, self.parts, strict=True)])
         return Coil(
-            positions_mm=np.vstack(
-                [_moved(m, p.positions_mm) for m, p in zip(maps, self.parts, strict=True)]
-            ),
+            positions_mm=positions_mm,
             moments=np.vstack([p.moments @ m[:3, :3].T for m, p in zip(maps, self.parts, strict=True)]),
             casing_mm=self._extent(maps),
+            covered=self._covered(positions_mm),
             stimulator=np.concatenate([np.full(len(p.moments), p.stimulator) for p in self.parts]),
             max_didt=largest_didt(stimulators, np.ones(len(stimulators))),
             sampled_boxes=tuple(
@@ -190,6 +197,13 @@ class CoilAssembly(FieldsOnlyPickle):
                 pieces.append(_moved(placed, part.extent_mm))
         return np.vstack(pieces)
 
+    def _covered(self, positions_mm):
+        """(n,) bool: dipoles that the casing of their part or of the whole coil covers."""
+        covered = np.concatenate([part.covered for part in self.parts])
+        if self.casing is not None and not covered.all():
+            covered[~covered] = covers(self.casing, positions_mm[~covered])
+        return covered
+
     def _require_apart(self, maps):
         for (one, overlap), before in zip(self._overlaps(maps), self._initial_overlaps, strict=True):
             if overlap > before[1] + OVERLAP_MM:
@@ -220,6 +234,13 @@ class CoilAssembly(FieldsOnlyPickle):
 
     def _part_name(self, index):
         return "the coil's casing" if index == 0 else f"part {self.parts[index - 1].name!r}"
+
+
+def covers(surface, points_mm):
+    """(n,) bool: points `COVER_MM` and more inside a casing; an open one covers none."""
+    inside = surface.contains(points_mm) if surface.is_closed else np.zeros(len(points_mm), bool)
+    inside[inside] = surface.closest(points_mm[inside])[1] >= COVER_MM
+    return inside
 
 
 def surface_points(corners_mm):

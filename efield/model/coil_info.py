@@ -31,7 +31,8 @@ def describe_coil(coil):
     dict
         ``name``, ``n_dipoles``, ``bounds_mm`` (lowest and highest corner of the dipoles),
         ``z_range_mm``, ``sum_moments`` (sum of |m|, m^2 i.e. A m^2 per A), ``net_moment`` (3,) the
-        same unit, ``casing_points`` (null: no casing), ``max_didt`` (A/s or null), ``stimulators`` (name,
+        same unit, ``casing_points`` (null: no casing), ``bare_dipoles`` (how many dipoles the casing does not
+        cover: outside it or less than 1 mm inside), ``max_didt`` (A/s or null), ``stimulators`` (name,
         brand, ``max_didt``, ``displayed_max_didt``, A/s or null, ``waveforms``: name and duration, s),
         ``deformations`` (name, unit, initial, low, high, moves), ``fit_error`` (of equivalent dipoles, or
         null), ``notes``, ``sha256``; ``current`` in words; ``probe_mm`` and ``induced_e`` (3,),
@@ -50,6 +51,7 @@ def describe_coil(coil):
         "sum_moments": float(np.linalg.norm(coil.moments, axis=1).sum()),
         "net_moment": coil.moments.sum(axis=0).tolist(),
         "casing_points": None if coil.casing_mm is None else len(coil.casing_mm),
+        "bare_dipoles": int(coil.bare.sum()),
         "max_didt": coil.max_didt,
         "stimulators": [_stimulator(s) for s in coil.stimulators],
         "deformations": [{**asdict(p), "moves": list(p.moves)} for p in coil.deformations],

@@ -56,6 +56,7 @@ def join_coils(coils, placements):
         notes=tuple(f"{coil.name}: {note}" for coil in coils for note in coil.notes),
         stimulator=np.concatenate([_drives(c) + k for c, k in zip(coils, first[:-1], strict=True)]),
         stimulators=stimulators,
+        covered=np.concatenate([~coil.bare for coil in coils]),
         didt_weights=tuple(weights.tolist()) if any(coil.didt_weights for coil in coils) else (),
         fit_error=max(fits, default=None),
         sampled_boxes=tuple(

@@ -13,7 +13,7 @@ from efield.io.stimulator import Stimulator, read_waveforms
 from efield.io.stl import read_stl
 from efield.io.tcd import DIPOLES, GRID, read_tcd
 from efield.model.coil import Coil
-from efield.model.coil_assembly import CoilAssembly, Part, surface_points
+from efield.model.coil_assembly import CoilAssembly, Part, covers, surface_points
 from efield.model.coil_fit import DEFAULT_SPACING_MM, HEAD_MM, fit_grid, fit_wires
 from efield.model.coil_folders import find_coil
 from efield.model.coil_library import BUILTIN_COILS
@@ -84,14 +84,16 @@ def _from_ccd(path):
         f"{key}={record.get(key)}" for key in ("brand", "coilname", "stimulator") if record.get(key)
     )
     casing, waveforms, notes = _sidecars(path, path.stem)
+    positions_mm = to_mm(record.positions_m)
     max_didt = None if record.didt_max is None else record.didt_max * 1e6
     displayed = None if record.didt_displayed is None else record.didt_displayed * 1e6
     stimulator = Stimulator(record.get("stimulator"), None, max_didt, waveforms, displayed)
     return Coil(
-        positions_mm=to_mm(record.positions_m),
+        positions_mm=positions_mm,
         moments=record.moments,
         name=path.stem,
-        casing_mm=casing,
+        casing_mm=None if casing is None else _points_of(casing),
+        covered=_covered(casing, positions_mm),
         max_didt=max_didt,
         notes=(f"Read from {path.name}" + (f" ({source})." if source else "."), *notes),
         stimulators=(stimulator,),
@@ -106,11 +108,13 @@ def _from_samples(path, spacing_mm):
     fits = [
         _fitted(path, f"stimulator {k}", fit_grid, record.affine, f, spacing_mm) for k, f in enumerate(fields)
     ]
+    positions_mm = np.vstack([fit.positions_mm for fit in fits])
     return Coil(
-        positions_mm=np.vstack([fit.positions_mm for fit in fits]),
+        positions_mm=positions_mm,
         moments=np.vstack([fit.moments for fit in fits]),
         name=stem,
-        casing_mm=np.vstack([fit.extent_mm for fit in fits]) if casing is None else casing,
+        casing_mm=np.vstack([fit.extent_mm for fit in fits]) if casing is None else _points_of(casing),
+        covered=_covered(casing, positions_mm),
         notes=(
             f"Read from {path.name}: a field sampled at {_times(record.data.shape[:3])} points, "
             f"{len(fields)} stimulator(s).",
@@ -217,7 +221,7 @@ def _times(shape):
 
 
 def _sidecars(path, stem):
-    """Casing points, waveforms and notes from the files beside a coil file."""
+    """Casing, waveforms and notes from the files beside a coil file."""
     casing_path, waveform_path = _sidecar(path, stem, ".stl"), _sidecar(path, stem, ".tsv")
     casing, waveforms, notes = None, (), []
     if casing_path is None:
@@ -242,10 +246,20 @@ def _sidecar(path, stem, suffix):
 
 
 def _read_casing(path):
-    """(n, 3) points of a casing surface, mm."""
+    """The surface of a casing, mm."""
     corners = read_stl(path)
     _check_casing_size(f"casing {path}", corners.reshape(-1, 3))
-    return surface_points(corners)
+    vertices, triangles = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
+    return TriSurface(vertices, triangles.reshape(-1, 3))
+
+
+def _points_of(casing):
+    return surface_points(casing.corners_mm)
+
+
+def _covered(casing, positions_mm):
+    """(n,) bool: dipoles that the casing beside a file covers; none where there is none."""
+    return np.zeros(len(positions_mm), bool) if casing is None else covers(casing, positions_mm)
 
 
 def _check_casing_size(what, points):

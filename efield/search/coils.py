@@ -232,7 +232,8 @@ class _Box:
 
     @classmethod
     def of(cls, coil):
-        low, high = coil.extent_mm.min(axis=0), coil.extent_mm.max(axis=0)
+        points = coil.positions_mm if coil.casing_mm is None else coil.casing_mm
+        low, high = points.min(axis=0), points.max(axis=0)
         return cls(0.5 * (low + high), 0.5 * (high - low))
 
 

@@ -16,13 +16,13 @@ normal is the smoothed one.
 """
 
 BARE_MM = 0.05
-"""Where no casing is known the dipoles themselves keep this far off."""
+"""A coil whose dipoles are not all covered by a casing keeps this far off."""
 
 YAW_CHECK_DEG = 10.0
 """Clearance varies slowly with yaw: the grid's is sampled this finely and taken over between."""
 
 POINT_SPACING_MM = 6.0
-"""The grid's clearance looks at points of the coil this far apart; reported ones at all."""
+"""The grid's clearance looks at points of a casing this far apart; reported ones at all."""
 
 LIFT_MM = 12.0
 """The search looks this far above the least lifted placement: beyond, the field is half."""
@@ -54,8 +54,8 @@ class Constraints:
         Where the coil would break `min_clearance_mm` it is lifted along its axis just until it
         does not.
     min_clearance_mm : float
-        Smallest allowed distance between the scalp and the coil's casing (its dipoles where
-        no casing is known), less `CONTACT_MM`.
+        Smallest allowed distance between the scalp and the coil's casing and the dipoles it does not
+        cover, less `CONTACT_MM`.
     max_tilt_deg : float
         Largest angle between the coil's z axis and the smoothed inward normal where that axis
         meets the scalp.
@@ -105,7 +105,7 @@ class Constraints:
         A casing may dip `CONTACT_MM` into the scalp's facets; bare dipoles must stay outside.
         """
         least = self.min_clearance_mm - CONTACT_MM
-        return least if coil.casing_mm is not None else max(least, BARE_MM)
+        return max(least, BARE_MM) if coil.bare.any() else least
 
     def allows_yaw(self, yaw_deg):
         """Which yaw angles lie in the allowed sector."""
@@ -145,7 +145,7 @@ def _numbers(values, shape):
 
 
 def clearance_mm(scalp, coil, pose):
-    """Smallest signed distance from the scalp to the coil's casing or dipoles.
+    """Smallest signed distance from the scalp to the coil's casing and the dipoles it does not cover.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ class Places:
         levels = np.arange(0.0, HIGHEST_MM + 1e-9, LIFT_STEP_MM)
         top = _raised(base_poses, HIGHEST_MM)
         heights = HeightField.over(head.scalp, coil, np.concatenate([base_poses, top]))
-        points = _thinned(coil.extent_mm, POINT_SPACING_MM)
+        points = _grid_points(coil)
         checked = np.arange(-180.0, 180.0, YAW_CHECK_DEG)
         nearest = np.round((np.asarray(yaw_deg) + 180.0) / YAW_CHECK_DEG).astype(int) % len(checked)
         left = np.broadcast_to(constraints.allows_yaw(yaw_deg), (len(base_poses), len(yaw_deg))).copy()
@@ -331,10 +331,14 @@ def _raised(poses, lift):
     return moved
 
 
-def _thinned(points, spacing):
-    points = np.ascontiguousarray(points)
-    kept = np.empty(len(points), np.int64)
-    return points[kept[: geometry.thin(points, spacing**2, kept)]]
+def _grid_points(coil):
+    """(n, 3) points of a coil that the grid's clearance looks at: thinned on a casing, each bare dipole."""
+    bare = coil.positions_mm[coil.bare]
+    if coil.casing_mm is None:
+        return bare
+    kept = np.empty(len(coil.casing_mm), np.int64)
+    kept = kept[: geometry.thin(coil.casing_mm, POINT_SPACING_MM**2, kept)]
+    return np.vstack([coil.casing_mm[kept], bare])
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,7 +154,9 @@ def build_operator(run, found):
     """
     measured = _measured(run)
     count = max(m.measure.snapshots for m in measured)
-    poses = spread_poses(found, count + UNSEEN)
+    # The grid's clearance is a little off: a dipole in the head has no forward solution.
+    clear = run.feasible_set(found.grid)
+    poses = np.stack([clear.lifted(pose)[0] for pose in spread_poses(found, count + UNSEEN)])
     everywhere = np.concatenate([m.elements for m in measured])
 
     def solved(prepared, poses):

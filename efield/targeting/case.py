@@ -1,6 +1,6 @@
 """What a targeting method is given: a head, a target, and what else it may need."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,13 +11,13 @@ from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 from efield.model.heads import load_head
 from efield.model.named_targets import NAMED_TARGETS
-from efield.model.placement import Placement
+from efield.model.placement import Placement, describe_placement
 from efield.model.target import Target, as_target
 from efield.scalp.fiducials import Fiducials
 from efield.scalp.marks import TapeMark, point_of
 from efield.scalp.ten_ten import ten_ten
 from efield.search.candidates import Search
-from efield.search.constraints import Constraints
+from efield.search.constraints import Constraints, FeasibleSet
 from efield.search.optimize import optimize_coil
 from efield.solve.prepared import PreparedHead, prepare
 from efield.units import point_words
@@ -139,6 +139,11 @@ class TargetingCase:
             )
         return self.model.scalp.closest(point)[0][0], "scalp over the hand area of M1 (MNI)"
 
+    @property
+    def constraints(self):
+        """What every placement keeps."""
+        return Constraints(distance_mm=self.distance_mm)
+
     @cached_property
     def optimum(self):
         """The OptimizeResult of this target."""
@@ -147,16 +152,24 @@ class TargetingCase:
             self.coil,
             self.target,
             search=self.search,
-            constraints=Constraints(distance_mm=self.distance_mm),
+            constraints=self.constraints,
             didt=self.didt,
             verify=False,
             n_best=1,
         )
 
     def scalp_under(self, placement):
-        """Scalp point (3,) on a coil's axis, for a coil at the case's distance."""
-        pose = placement.matsimnibs
-        return pose[:3, 3] + self.distance_mm * pose[:3, 2]
+        """Scalp point (3,) on a coil's axis."""
+        return np.array(describe_placement(self.model, placement)["scalp_mm"])
+
+    def clear_of_scalp(self, placement):
+        """The placement moved back along the coil's axis until it keeps its clearance, and how far, mm.
+
+        As the optimisation does: a bent coil at the case's distance would lie in the head.
+        """
+        within = FeasibleSet(self.model.scalp, self.coil, self.constraints, placement.center_mm, np.inf)
+        pose, lift = within.lifted(placement.matsimnibs)
+        return (replace(placement, matsimnibs=pose), lift) if lift else (placement, 0.0)
 
     def place(self, point_mm):
         """The coil tangential over a scalp point, its handle at 45 degrees to the midline."""

@@ -75,7 +75,7 @@ def targeting_method(name, *, noise=None):
 
 
 def aim(name, case):
-    """Apply a method.
+    """Apply a method; a coil that would touch the scalp there is moved back along its axis until it does not.
 
     Parameters
     ----------
@@ -90,6 +90,8 @@ def aim(name, case):
     ------
     PlacementError
         No such method; the method's coil lies in the air or on the face.
+    SearchError
+        The coil touches wherever along its axis.
     EfieldError
         What the method needs is not there.
     """
@@ -97,6 +99,11 @@ def aim(name, case):
         raise PlacementError(f"unknown targeting method {name!r}; valid: {', '.join(METHODS)}")
     found = METHODS[name].find(case)
     _check_place(name, case, found.placement)
+    placement, lift = case.clear_of_scalp(found.placement)
+    if lift:
+        found = Aim(
+            placement, f"{found.measured}; moved back by {lift:.1f} mm, where the coil clears the scalp"
+        )
     return found
 
 
