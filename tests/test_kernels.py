@@ -150,12 +150,17 @@ def functional_load_arguments(rng):
     return nodes, tets, elements, rng.standard_normal((4, 3)), np.zeros(len(nodes))
 
 
+def move_scaled_arguments(rng):
+    y, x = blocks(rng, 2)
+    return 0, 50, y, rng.standard_normal(y.shape[1]), x
+
+
 def current_sources_arguments(rng):
     nodes, tets, *_, sigma = mesh_arrays(rng)
     n = len(nodes)
     elements = np.array([3, 17, 18, 40])
-    weights = rng.standard_normal((4, 3))
-    return nodes, tets, sigma, rng.standard_normal(n), elements, weights, np.zeros((n, 3))
+    weights = rng.standard_normal((3, 4, 3))
+    return 1, 3, nodes, tets, sigma, rng.standard_normal((n, 3)), elements, weights, np.zeros((n, 3, 3))
 
 
 def fit_patches_arguments(rng):
@@ -352,7 +357,7 @@ CASES = {
     sparse.scale_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.add_scaled_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.scale_columns: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),
-    sparse.move: lambda rng: (0, 50, *blocks(rng, 2)),
+    sparse.move_scaled: move_scaled_arguments,
     sparse.update_direction: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),
     sparse.update_solution: lambda rng: (0, 50, rng.standard_normal(3), *blocks(rng, 4)),
     sparse.partial_dots: lambda rng: (0, 3, *rng.standard_normal((2, 10000, 3)), np.zeros((3, 3))),

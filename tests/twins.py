@@ -97,11 +97,12 @@ def functional_load(nodes, tets, elements, weights, out):
     np.add.at(out, tets[elements], volumes[:, None] * np.einsum("ti,tai->ta", weights, gradients))
 
 
-def current_sources(nodes, tets, sigma, psi, elements, weights, out):
+def current_sources(begin, end, nodes, tets, sigma, psi, elements, weights, out):
     gradients, volumes = p1_gradients(nodes, tets)
-    current = -np.einsum("tij,ta,taj->ti", _tensors(sigma), psi[tets], gradients)
-    np.add.at(current, elements, weights)
-    np.add.at(out, tets, (volumes[:, None] * current / 4)[:, None, :])
+    for f in range(begin, end):
+        current = -np.einsum("tij,ta,taj->ti", _tensors(sigma), psi[tets, f], gradients)
+        np.add.at(current, elements, weights[f])
+        np.add.at(out[:, f], tets, (volumes[:, None] * current / 4)[:, None, :])
 
 
 # --- recovery
@@ -155,8 +156,8 @@ def scale_columns(begin, end, x, scale, y):
     y[begin:end] = x[begin:end] * scale
 
 
-def move(begin, end, y, x):
-    x[begin:end] += y[begin:end]
+def move_scaled(begin, end, y, scale, x):
+    x[begin:end] += y[begin:end] * scale
     y[begin:end] = 0
 
 

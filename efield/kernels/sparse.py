@@ -95,12 +95,12 @@ def scale_columns(begin, end, x, scale, y):
 
 
 @jit
-def move(begin, end, y, x):
-    """``x += y; y = 0``."""
+def move_scaled(begin, end, y, scale, x):
+    """``x += y * scale; y = 0``, one factor a column."""
     for i in range(begin, end):
         row, source = x[i], y[i]
         for c in range(row.size):
-            row[c] += source[c]
+            row[c] += source[c] * scale[c]
             source[c] = 0
 
 

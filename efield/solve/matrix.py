@@ -9,6 +9,10 @@ from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
 
 
+PRODUCT_CHUNK = 64
+"""Rows of a sparse product worth a thread: those of coarse levels are few, and long."""
+
+
 @dataclass(frozen=True, eq=False)
 class SparseMatrix:
     """Compressed rows, with a product over blocks."""
@@ -60,7 +64,9 @@ def product(a, b):
     left = (a.indptr, a.indices, a.data)
     right = (b.indptr, b.indices, b.data)
     counts = np.empty(n_rows, np.int64)
-    parts = run_chunks(sparse.product_rows, n_rows, *left, *right, n_columns, counts)
+    parts = run_chunks(
+        sparse.product_rows, n_rows, *left, *right, n_columns, counts, min_chunk=PRODUCT_CHUNK
+    )
     indptr = np.zeros(n_rows + 1, np.int32)
     np.cumsum(counts, out=indptr[1:])
     indices, data = map(np.concatenate, zip(*parts, strict=True))

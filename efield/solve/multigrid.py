@@ -100,7 +100,7 @@ def _coarsen(matrix, single):
     """The level of `matrix` (`single` in float32) and the Galerkin matrix of the next one."""
     inverse = _inverse_diagonal(matrix)
     weight = JACOBI_DAMPING / spectral_radius(matrix, inverse) * inverse
-    tentative = _aggregates(matrix)
+    tentative = _aggregates(scipy.sparse.csr_matrix((single.data, single.indices, single.indptr)))
     prolong = (tentative - scipy.sparse.diags_array(weight) @ product(matrix, tentative)).tocsr()
     restrict = prolong.T.tocsr()
     level = Level(
