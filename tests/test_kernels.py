@@ -193,6 +193,21 @@ def product_rows_arguments(rng):
     return 0, 50, *matrices, 30, np.zeros(50, np.int64)
 
 
+def smoothed_rows_arguments(rng):
+    a, member = random_csr(rng, (50, 50)), rng.integers(0, 12, 50, np.int32)
+    return 10, 50, a.indptr, a.indices, a.data, member, rng.random(50), 12, np.zeros(50, np.int64)
+
+
+def count_strong_arguments(rng):
+    a = random_csr(rng, (50, 50))
+    return 0, 50, a.indptr, a.indices, a.data, rng.random(50), np.zeros(50, np.int64)
+
+
+def take_strong_arguments(rng):
+    *arguments, count = count_strong_arguments(rng)
+    return *arguments, np.arange(50) * 50, np.full(2500, -1, np.int32)
+
+
 def absolute_row_sums_arguments(rng):
     a = random_csr(rng, (50, 40))
     return 0, 50, a.indptr, a.indices, a.data, 10, np.zeros(50)
@@ -353,6 +368,9 @@ CASES = {
     recover.fit_patches: fit_patches_arguments,
     recover.extend_fits: extend_fits_arguments,
     sparse.product_rows: product_rows_arguments,
+    sparse.smoothed_rows: smoothed_rows_arguments,
+    sparse.count_strong: count_strong_arguments,
+    sparse.take_strong: take_strong_arguments,
     sparse.absolute_row_sums: absolute_row_sums_arguments,
     sparse.scale_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.add_scaled_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
