@@ -23,7 +23,7 @@ from efield.solve.two_level import BlockMatrix, TwoLevel
 BLOCK = 16
 """Right-hand sides solved at once: enough to share the matrix, few enough to stay in cache."""
 
-SECOND_ORDER_BLOCK = 4
+SECOND_ORDER_BLOCK = 8
 """The same at second order, where blocks of 16 would need more memory than the matrix."""
 
 
