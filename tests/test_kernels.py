@@ -204,7 +204,7 @@ def count_strong_arguments(rng):
 
 
 def take_strong_arguments(rng):
-    *arguments, count = count_strong_arguments(rng)
+    arguments = count_strong_arguments(rng)[:-1]
     return *arguments, np.arange(50) * 50, np.full(2500, -1, np.int32)
 
 

@@ -8,7 +8,6 @@ import scipy.sparse
 from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
 
-
 ROWS_CHUNK = 64
 """Rows worth a thread: those of coarse levels are few, and long."""
 
