@@ -150,12 +150,17 @@ def functional_load_arguments(rng):
     return nodes, tets, elements, rng.standard_normal((4, 3)), np.zeros(len(nodes))
 
 
+def move_scaled_arguments(rng):
+    y, x = blocks(rng, 2)
+    return 0, 50, y, rng.standard_normal(y.shape[1]), x
+
+
 def current_sources_arguments(rng):
     nodes, tets, *_, sigma = mesh_arrays(rng)
     n = len(nodes)
     elements = np.array([3, 17, 18, 40])
-    weights = rng.standard_normal((4, 3))
-    return nodes, tets, sigma, rng.standard_normal(n), elements, weights, np.zeros((n, 3))
+    weights = rng.standard_normal((3, 4, 3))
+    return 1, 3, nodes, tets, sigma, rng.standard_normal((n, 3)), elements, weights, np.zeros((n, 3, 3))
 
 
 def fit_patches_arguments(rng):
@@ -186,6 +191,21 @@ def product_rows_arguments(rng):
     a, b = random_csr(rng, (50, 40)), random_csr(rng, (40, 30))
     matrices = a.indptr, a.indices, a.data, b.indptr, b.indices, b.data
     return 0, 50, *matrices, 30, np.zeros(50, np.int64)
+
+
+def smoothed_rows_arguments(rng):
+    a, member = random_csr(rng, (50, 50)), rng.integers(0, 12, 50, np.int32)
+    return 10, 50, a.indptr, a.indices, a.data, member, rng.random(50), 12, np.zeros(50, np.int64)
+
+
+def count_strong_arguments(rng):
+    a = random_csr(rng, (50, 50))
+    return 0, 50, a.indptr, a.indices, a.data, rng.random(50), np.zeros(50, np.int64)
+
+
+def take_strong_arguments(rng):
+    arguments = count_strong_arguments(rng)[:-1]
+    return *arguments, np.arange(50) * 50, np.full(2500, -1, np.int32)
 
 
 def absolute_row_sums_arguments(rng):
@@ -348,11 +368,14 @@ CASES = {
     recover.fit_patches: fit_patches_arguments,
     recover.extend_fits: extend_fits_arguments,
     sparse.product_rows: product_rows_arguments,
+    sparse.smoothed_rows: smoothed_rows_arguments,
+    sparse.count_strong: count_strong_arguments,
+    sparse.take_strong: take_strong_arguments,
     sparse.absolute_row_sums: absolute_row_sums_arguments,
     sparse.scale_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.add_scaled_rows: lambda rng: (0, 50, rng.standard_normal(50), *blocks(rng, 2)),
     sparse.scale_columns: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),
-    sparse.move: lambda rng: (0, 50, *blocks(rng, 2)),
+    sparse.move_scaled: move_scaled_arguments,
     sparse.update_direction: lambda rng: (0, 50, *blocks(rng, 1), rng.standard_normal(3), *blocks(rng, 1)),
     sparse.update_solution: lambda rng: (0, 50, rng.standard_normal(3), *blocks(rng, 4)),
     sparse.partial_dots: lambda rng: (0, 3, *rng.standard_normal((2, 10000, 3)), np.zeros((3, 3))),

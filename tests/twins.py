@@ -97,11 +97,12 @@ def functional_load(nodes, tets, elements, weights, out):
     np.add.at(out, tets[elements], volumes[:, None] * np.einsum("ti,tai->ta", weights, gradients))
 
 
-def current_sources(nodes, tets, sigma, psi, elements, weights, out):
+def current_sources(begin, end, nodes, tets, sigma, psi, elements, weights, out):
     gradients, volumes = p1_gradients(nodes, tets)
-    current = -np.einsum("tij,ta,taj->ti", _tensors(sigma), psi[tets], gradients)
-    np.add.at(current, elements, weights)
-    np.add.at(out, tets, (volumes[:, None] * current / 4)[:, None, :])
+    for f in range(begin, end):
+        current = -np.einsum("tij,ta,taj->ti", _tensors(sigma), psi[tets, f], gradients)
+        np.add.at(current, elements, weights[f])
+        np.add.at(out[:, f], tets, (volumes[:, None] * current / 4)[:, None, :])
 
 
 # --- recovery
@@ -127,6 +128,37 @@ def extend_fits(begin, end, points, corners, pointers, patch, inner, poly, out):
 
 
 # --- sparse blocks
+
+
+def smoothed_rows(begin, end, indptr, indices, data, member, weight, n_columns, counts):
+    n = len(member)
+    matrix = scipy.sparse.csr_array((data, indices, indptr), shape=(n, n)).toarray()
+    joined = np.eye(n_columns)[member]
+    smoothed = joined - weight[:, None] * (matrix @ joined)
+    columns, values = [], []
+    for i in range(begin, end):
+        around = indices[indptr[i] : indptr[i + 1]]
+        row = list(dict.fromkeys([member[i], *member[around]]))  # in the order in which they appear
+        counts[i] = len(row)
+        columns += row
+        values += smoothed[i, row].tolist()
+    return columns, values
+
+
+def _strong(i, indptr, indices, data, root):
+    row = slice(indptr[i], indptr[i + 1])
+    return indices[row][(indices[row] == i) | (np.abs(data[row]) >= root[i] * root[indices[row]])]
+
+
+def count_strong(begin, end, indptr, indices, data, root, count):
+    for i in range(begin, end):
+        count[i] = len(_strong(i, indptr, indices, data, root))
+
+
+def take_strong(begin, end, indptr, indices, data, root, pointers, out):
+    for i in range(begin, end):
+        row = _strong(i, indptr, indices, data, root)
+        out[pointers[i] : pointers[i] + len(row)] = row
 
 
 def product_rows(begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, counts):
@@ -155,8 +187,8 @@ def scale_columns(begin, end, x, scale, y):
     y[begin:end] = x[begin:end] * scale
 
 
-def move(begin, end, y, x):
-    x[begin:end] += y[begin:end]
+def move_scaled(begin, end, y, scale, x):
+    x[begin:end] += y[begin:end] * scale
     y[begin:end] = 0
 
 

@@ -146,9 +146,7 @@ def adjoint_currents(prepared, elements, weights, *, rtol=ADJOINT_RTOL):
     weights = np.ascontiguousarray(weights)
     load = np.stack([space.functional_load(where, w) for w in weights], axis=1)
     solution = prepared.solve(load, rtol=rtol)
-    currents = np.empty((len(load), len(weights), 3))
-    for k, w in enumerate(weights):
-        currents[:, k] = space.current_sources(np.ascontiguousarray(solution.x[:, k]), where, w)
+    currents = space.current_sources(solution.x, where, weights)
     nodes = prepared.nodes
     if prepared.element_order == 2:
         corners, midpoints, edges = lumped(currents, space)

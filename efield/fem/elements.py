@@ -59,9 +59,20 @@ class LinearElements:
         return out
 
     def current_sources(self, psi, where, weights):
-        """Node currents (n, 3) of ``J = w - sigma grad psi``, A m."""
-        geo, out = self.geometry, np.zeros((len(self.nodes), 3))
-        linear.current_sources(geo.nodes, geo.tets, geo.sigma, psi, where, weights, out)
+        """Node currents (n, k, 3) of ``J = w - sigma grad psi``, A m; psi (n, k), weights (k, m, 3)."""
+        geo, out = self.geometry, np.zeros((*psi.shape, 3))
+        run_chunks(
+            linear.current_sources,
+            len(weights),
+            geo.nodes,
+            geo.tets,
+            geo.sigma,
+            psi,
+            where,
+            weights,
+            out,
+            min_chunk=1,
+        )
         return out
 
 
@@ -148,10 +159,20 @@ class QuadraticElements:
         return out
 
     def current_sources(self, psi, where, weights):
-        """Currents (n, 3) of ``J = w - sigma grad psi`` at nodes and midpoints, A m."""
-        geo, out = self.geometry, np.zeros((len(psi), 3))
-        quadratic.current_sources(
-            geo.nodes, geo.tets, geo.sigma, self.edges.of_tets, psi, where, weights, out
+        """Currents (n, k, 3) of ``J = w - sigma grad psi`` at nodes and midpoints, as of first order."""
+        geo, out = self.geometry, np.zeros((*psi.shape, 3))
+        run_chunks(
+            quadratic.current_sources,
+            len(weights),
+            geo.nodes,
+            geo.tets,
+            geo.sigma,
+            self.edges.of_tets,
+            psi,
+            where,
+            weights,
+            out,
+            min_chunk=1,
         )
         return out
 

@@ -160,34 +160,35 @@ def functional_load(nodes, tets, elements, weights, out):
 
 
 @jit
-def current_sources(nodes, tets, sigma, psi, elements, weights, out):
-    """Node sources ``q_n = sum_t V_t J_t / 4`` of ``J = w - sigma grad psi``.
+def current_sources(begin, end, nodes, tets, sigma, psi, elements, weights, out):
+    """Node sources ``q_n = sum_t V_t J_t / 4`` of ``J = w - sigma grad psi`` of some functionals.
 
-    `psi` (n,), `weights` (n_elements, 3) on `elements`, `out` (n, 3) starts as zeros. A m.
+    `psi` (n, k), `weights` (k, n_elements, 3) on `elements`, `out` (n, k, 3) starts as zeros; owns the
+    functionals `begin` .. `end` - 1. A m.
     """
     grad = np.empty((4, 3))
     for t in range(tets.shape[0]):
-        volume = basis_gradients(nodes, tets, t, grad)
-        px, py, pz = 0.0, 0.0, 0.0
-        for a in range(4):
-            value = psi[tets[t, a]]
-            px += grad[a, 0] * value
-            py += grad[a, 1] * value
-            pz += grad[a, 2] * value
-        scale = -0.25 * volume
-        jx = scale * (sigma[t, 0] * px + sigma[t, 3] * py + sigma[t, 4] * pz)
-        jy = scale * (sigma[t, 3] * px + sigma[t, 1] * py + sigma[t, 5] * pz)
-        jz = scale * (sigma[t, 4] * px + sigma[t, 5] * py + sigma[t, 2] * pz)
-        for a in range(4):
-            n = tets[t, a]
-            out[n, 0] += jx
-            out[n, 1] += jy
-            out[n, 2] += jz
+        scale = -0.25 * basis_gradients(nodes, tets, t, grad)
+        for f in range(begin, end):
+            px, py, pz = 0.0, 0.0, 0.0
+            for a in range(4):
+                value = psi[tets[t, a], f]
+                px += grad[a, 0] * value
+                py += grad[a, 1] * value
+                pz += grad[a, 2] * value
+            jx = scale * (sigma[t, 0] * px + sigma[t, 3] * py + sigma[t, 4] * pz)
+            jy = scale * (sigma[t, 3] * px + sigma[t, 1] * py + sigma[t, 5] * pz)
+            jz = scale * (sigma[t, 4] * px + sigma[t, 5] * py + sigma[t, 2] * pz)
+            for a in range(4):
+                node = out[tets[t, a], f]
+                node[0] += jx
+                node[1] += jy
+                node[2] += jz
     for e in range(elements.shape[0]):
         t = elements[e]
         quarter = 0.25 * basis_gradients(nodes, tets, t, grad)
-        for a in range(4):
-            n = tets[t, a]
-            out[n, 0] += quarter * weights[e, 0]
-            out[n, 1] += quarter * weights[e, 1]
-            out[n, 2] += quarter * weights[e, 2]
+        for f in range(begin, end):
+            for a in range(4):
+                node = out[tets[t, a], f]
+                for c in range(3):
+                    node[c] += quarter * weights[f, e, c]

@@ -226,36 +226,39 @@ def functional_load(nodes, tets, tet_edges, elements, weights, out):
 
 
 @jit
-def current_sources(nodes, tets, sigma, tet_edges, psi, elements, weights, out):
+def current_sources(begin, end, nodes, tets, sigma, tet_edges, psi, elements, weights, out):
     """Node sources ``q_n = sum_t int_t J N_n`` of ``J = w - sigma grad psi``, N the ten nodal functions.
 
-    J is linear in a tetrahedron. `psi` (n_nodes + n_edges,) in the hierarchical basis, `out`
-    (n_nodes + n_edges, 3) starts as zeros. A m.
+    J is linear in a tetrahedron. `psi` (n_nodes + n_edges, k) in the hierarchical basis, `weights`
+    (k, n_elements, 3), `out` (n_nodes + n_edges, k, 3) starts as zeros; owns the functionals `begin` ..
+    `end` - 1. A m.
     """
     n_nodes = nodes.shape[0]
     grad, flux = np.empty((4, 3)), np.empty((4, 3))
-    for t in range(tets.shape[0]):
-        volume = basis_gradients(nodes, tets, t, grad)
-        for c in range(3):
-            linear = 0.0
-            for a in range(4):
-                linear += psi[tets[t, a]] * grad[a, c]
-            for a in range(4):
-                flux[a, c] = -linear
-            for e in range(6):
-                value = 4.0 * psi[n_nodes + tet_edges[t, e]]
-                flux[FIRST_END[e], c] -= value * grad[SECOND_END[e], c]
-                flux[SECOND_END[e], c] -= value * grad[FIRST_END[e], c]
-        for a in range(4):
-            flux[a, 0], flux[a, 1], flux[a, 2] = flux_of(sigma, t, volume, flux[a])
-        _add_sources(tets, tet_edges, n_nodes, t, flux, out)
-    for k in range(elements.shape[0]):
-        t = elements[k]
-        volume = basis_gradients(nodes, tets, t, grad)
-        for a in range(4):
+    for f in range(begin, end):
+        own, potential = out[:, f], psi[:, f]
+        for t in range(tets.shape[0]):
+            volume = basis_gradients(nodes, tets, t, grad)
             for c in range(3):
-                flux[a, c] = volume * weights[k, c]
-        _add_sources(tets, tet_edges, n_nodes, t, flux, out)
+                linear = 0.0
+                for a in range(4):
+                    linear += potential[tets[t, a]] * grad[a, c]
+                for a in range(4):
+                    flux[a, c] = -linear
+                for e in range(6):
+                    value = 4.0 * potential[n_nodes + tet_edges[t, e]]
+                    flux[FIRST_END[e], c] -= value * grad[SECOND_END[e], c]
+                    flux[SECOND_END[e], c] -= value * grad[FIRST_END[e], c]
+            for a in range(4):
+                flux[a, 0], flux[a, 1], flux[a, 2] = flux_of(sigma, t, volume, flux[a])
+            _add_sources(tets, tet_edges, n_nodes, t, flux, own)
+        for k in range(elements.shape[0]):
+            t = elements[k]
+            volume = basis_gradients(nodes, tets, t, grad)
+            for a in range(4):
+                for c in range(3):
+                    flux[a, c] = volume * weights[f, k, c]
+            _add_sources(tets, tet_edges, n_nodes, t, flux, own)
 
 
 @jit

@@ -95,12 +95,12 @@ def scale_columns(begin, end, x, scale, y):
 
 
 @jit
-def move(begin, end, y, x):
-    """``x += y; y = 0``."""
+def move_scaled(begin, end, y, scale, x):
+    """``x += y * scale; y = 0``, one factor a column."""
     for i in range(begin, end):
         row, source = x[i], y[i]
         for c in range(row.size):
-            row[c] += source[c]
+            row[c] += source[c] * scale[c]
             source[c] = 0
 
 
@@ -173,6 +173,57 @@ def product_rows(begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b
                     data[place] += a * b_data[q]
         counts[i] = fill - first
     return indices[:fill], data[:fill]
+
+
+@jit
+def smoothed_rows(begin, end, indptr, indices, data, member, weight, n_columns, counts):
+    """Rows of ``(I - W A) T``, T the ones of each unknown's aggregate; results as of `product_rows`."""
+    slot = np.full(n_columns, -1, np.int64)
+    size = indptr[end] - indptr[begin] + end - begin
+    columns, values = np.empty(size, np.int32), np.empty(size)
+    fill = 0
+    for i in range(begin, end):
+        first, own = fill, member[i]
+        slot[own] = fill
+        columns[fill], values[fill] = own, 1.0
+        fill += 1
+        for p in range(indptr[i], indptr[i + 1]):
+            j, value = member[indices[p]], -weight[i] * data[p]
+            place = slot[j]
+            if place < first:
+                slot[j] = fill
+                columns[fill], values[fill] = j, value
+                fill += 1
+            else:
+                values[place] += value
+        counts[i] = fill - first
+    return columns[:fill], values[:fill]
+
+
+@jit
+def _is_strong(i, j, value, root):
+    return i == j or abs(value) >= root[i] * root[j]
+
+
+@jit
+def count_strong(begin, end, indptr, indices, data, root, count):
+    """Entries of each row with ``|a_ij| >= root_i root_j``, and its diagonal."""
+    for i in range(begin, end):
+        total = 0
+        for p in range(indptr[i], indptr[i + 1]):
+            total += _is_strong(i, indices[p], data[p], root)
+        count[i] = total
+
+
+@jit
+def take_strong(begin, end, indptr, indices, data, root, pointers, out):
+    """Columns of the entries that :func:`count_strong` counts; row i begins at ``pointers[i]``."""
+    for i in range(begin, end):
+        fill = pointers[i]
+        for p in range(indptr[i], indptr[i + 1]):
+            if _is_strong(i, indices[p], data[p], root):
+                out[fill] = indices[p]
+                fill += 1
 
 
 @jit

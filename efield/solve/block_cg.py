@@ -72,9 +72,8 @@ def solve(stiffness, single, multigrid, b, rtol):
             "on a node of the mesh, or its moments times dI/dt overflow"
         )
     scale = np.where(norm > 0, norm, 1.0)
-    b = scaled_columns(b, 1.0 / scale, np.float64)
     x, residual = np.zeros_like(b), np.empty_like(b)
-    recursion = _Recursion.start(single, multigrid, b)
+    recursion = _Recursion.start(single, multigrid, b, scale)
     history, iterations = [np.where(norm > 0, 1.0, 0.0)], 0
     while np.any(history[-1] > rtol):
         stuck = len(history) > 3 and history[-1].max() > 0.5 * history[-2].max()
@@ -83,9 +82,8 @@ def solve(stiffness, single, multigrid, b, rtol):
         iterations += recursion.advance(max(INNER_RTOL * history[-1].max(), SAFETY * rtol))
         recursion.add_to(x)
         stiffness.residual(x, b, residual)
-        recursion.residual = scaled_columns(residual, np.ones_like(scale), np.float32)
-        history.append(np.sqrt(dots(residual, residual)))
-    x = scaled_columns(x, scale, np.float64)
+        recursion.replace_residual(residual)
+        history.append(np.sqrt(dots(residual, residual)) / scale)
     return Solution(x[:, :n_columns], history[-1][:n_columns], iterations)
 
 
@@ -107,16 +105,12 @@ def dots(x, y):
     return partial.sum(axis=0)
 
 
-def scaled_columns(x, scale, dtype):
-    """A copy of a block with each column times its `scale`."""
-    out = np.empty(x.shape, dtype)
-    run_chunks(sparse.scale_columns, len(x), x, scale, out)
-    return out
-
-
 @dataclass
 class _Recursion:
-    """State of the float32 conjugate gradients: what the next iteration goes on from."""
+    """State of the float32 conjugate gradients: what the next iteration goes on from.
+
+    Each column counts in units of its own `scale`, so that float32 holds any of them.
+    """
 
     matrix: object
     multigrid: object
@@ -125,13 +119,16 @@ class _Recursion:
     direction: np.ndarray
     product: np.ndarray
     solution: np.ndarray
+    scale: np.ndarray
     rho: np.ndarray
 
     @classmethod
-    def start(cls, matrix, multigrid, b):
-        residual = scaled_columns(b, np.ones(b.shape[1]), np.float32)
+    def start(cls, matrix, multigrid, b, scale):
+        width, residual = b.shape[1], np.empty(b.shape, np.float32)
         blocks = (residual, np.zeros_like(residual), np.empty_like(residual), np.zeros_like(residual))
-        return cls(matrix, multigrid, multigrid.workspace(b.shape[1]), *blocks, np.full(b.shape[1], np.inf))
+        state = cls(matrix, multigrid, multigrid.workspace(width), *blocks, scale, np.full(width, np.inf))
+        state.replace_residual(b)
+        return state
 
     def advance(self, goal):
         """Iterate until the residuals fall below `goal`; returns the number of iterations."""
@@ -157,9 +154,13 @@ class _Recursion:
             self.rho = rho
         return MAX_INNER
 
+    def replace_residual(self, residual):
+        """Go on from a float64 `residual`."""
+        run_chunks(sparse.scale_columns, len(residual), residual, 1.0 / self.scale, self.residual)
+
     def add_to(self, x):
         """Move what has been solved so far to the float64 block `x`."""
-        run_chunks(sparse.move, len(x), self.solution, x)
+        run_chunks(sparse.move_scaled, len(x), self.solution, self.scale, x)
 
 
 def _ratio(a, b):

@@ -8,6 +8,9 @@ import scipy.sparse
 from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
 
+ROWS_CHUNK = 64
+"""Rows worth a thread: those of coarse levels are few, and long."""
+
 
 @dataclass(frozen=True, eq=False)
 class SparseMatrix:
@@ -56,12 +59,42 @@ def product(a, b):
     -------
     scipy.sparse.csr_matrix, float64
     """
-    n_rows, n_columns = a.shape[0], b.shape[1]
-    left = (a.indptr, a.indices, a.data)
-    right = (b.indptr, b.indices, b.data)
-    counts = np.empty(n_rows, np.int64)
-    parts = run_chunks(sparse.product_rows, n_rows, *left, *right, n_columns, counts)
-    indptr = np.zeros(n_rows + 1, np.int32)
-    np.cumsum(counts, out=indptr[1:])
+    left, right = ((m.indptr, m.indices, m.data) for m in (a, b))
+    return _by_rows(sparse.product_rows, (a.shape[0], b.shape[1]), *left, *right)
+
+
+def smoothed_prolongator(matrix, member, n_aggregates, weight):
+    """``(I - diag(weight) A) T``, with T the ones of each unknown's aggregate `member`.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix, float64
+    """
+    arrays = (matrix.indptr, matrix.indices, matrix.data, member, weight)
+    return _by_rows(sparse.smoothed_rows, (len(member), n_aggregates), *arrays)
+
+
+def strong_couplings(matrix, threshold):
+    """Where ``|a_ij| >= threshold sqrt(a_ii a_jj)``, and the diagonal; a scipy CSR matrix, values unset."""
+    root = np.sqrt(threshold * np.abs(matrix.diagonal()))
+    n, counts = len(root), np.empty(len(root), np.int64)
+    arrays = (matrix.indptr, matrix.indices, matrix.data, root)
+    run_chunks(sparse.count_strong, n, *arrays, counts)
+    indptr = _pointers(counts)
+    indices = np.empty(indptr[-1], np.int32)
+    run_chunks(sparse.take_strong, n, *arrays, indptr, indices)
+    return scipy.sparse.csr_matrix((indices, indices, indptr), shape=matrix.shape)
+
+
+def _by_rows(kernel, shape, *arrays):
+    """CSR matrix of a kernel that gives the lengths of its rows and returns their (indices, data)."""
+    counts = np.empty(shape[0], np.int64)
+    parts = run_chunks(kernel, shape[0], *arrays, shape[1], counts, min_chunk=ROWS_CHUNK)
     indices, data = map(np.concatenate, zip(*parts, strict=True))
-    return scipy.sparse.csr_matrix((data, indices, indptr), shape=(n_rows, n_columns))
+    return scipy.sparse.csr_matrix((data, indices, _pointers(counts)), shape=shape)
+
+
+def _pointers(counts):
+    indptr = np.zeros(len(counts) + 1, np.int32)
+    np.cumsum(counts, out=indptr[1:])
+    return indptr

@@ -13,7 +13,7 @@ import scipy.sparse
 
 from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
-from efield.solve.matrix import SparseMatrix, product
+from efield.solve.matrix import SparseMatrix, product, smoothed_prolongator, strong_couplings
 
 STRENGTH_THRESHOLD = 0.04
 """Couplings weaker than this fraction of the diagonals do not aggregate."""
@@ -100,8 +100,7 @@ def _coarsen(matrix, single):
     """The level of `matrix` (`single` in float32) and the Galerkin matrix of the next one."""
     inverse = _inverse_diagonal(matrix)
     weight = JACOBI_DAMPING / spectral_radius(matrix, inverse) * inverse
-    tentative = _aggregates(matrix)
-    prolong = (tentative - scipy.sparse.diags_array(weight) @ product(matrix, tentative)).tocsr()
+    prolong = smoothed_prolongator(matrix, *_aggregates(matrix), weight)
     restrict = prolong.T.tocsr()
     level = Level(
         single,
@@ -123,17 +122,16 @@ def _inverse_diagonal(matrix):
 
 
 def _aggregates(matrix):
-    """Tentative prolongator (n, n_aggregates) of ones; every unknown is in one aggregate.
+    """(n,) aggregate of each unknown, and how many there are.
 
     pyamg leaves out unknowns without a strong coupling. They join the aggregate of the
     neighbour they are coupled to most, so that constants stay in the coarse space.
     """
     from pyamg.aggregation.aggregate import standard_aggregation
-    from pyamg.strength import symmetric_strength_of_connection
 
-    tentative = standard_aggregation(symmetric_strength_of_connection(matrix, STRENGTH_THRESHOLD))[0]
+    tentative = standard_aggregation(strong_couplings(matrix, STRENGTH_THRESHOLD))[0]
     n_aggregates = tentative.shape[1]
-    member = np.full(matrix.shape[0], -1)
+    member = np.full(matrix.shape[0], -1, np.int32)
     rows, columns = tentative.nonzero()
     member[rows] = columns
     for i in np.flatnonzero(member < 0):
@@ -145,10 +143,7 @@ def _aggregates(matrix):
         else:
             member[i] = n_aggregates
             n_aggregates += 1
-    ones = np.ones(len(member))
-    return scipy.sparse.csr_matrix(
-        (ones, member, np.arange(len(member) + 1)), shape=(len(member), n_aggregates)
-    )
+    return member, n_aggregates
 
 
 def spectral_radius(matrix, inverse_diagonal, n_iterations=10):

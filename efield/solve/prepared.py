@@ -23,7 +23,7 @@ from efield.solve.two_level import BlockMatrix, TwoLevel
 BLOCK = 16
 """Right-hand sides solved at once: enough to share the matrix, few enough to stay in cache."""
 
-SECOND_ORDER_BLOCK = 4
+SECOND_ORDER_BLOCK = 8
 """The same at second order, where blocks of 16 would need more memory than the matrix."""
 
 
@@ -76,16 +76,18 @@ class PreparedHead:
             The residual stalls above `rtol`.
         """
         n, k = b.shape
-        block = self.block
+        if k <= self.block:
+            return self._solve_block(b, rtol)
         x, residual, iterations = np.empty((n, k)), np.empty(k), 0
-        for start in range(0, k, block):
-            columns = slice(start, start + block)
-            part = solve(
-                self.stiffness, self._single, self.multigrid, np.ascontiguousarray(b[:, columns]), rtol
-            )
+        for start in range(0, k, self.block):
+            columns = slice(start, start + self.block)
+            part = self._solve_block(b[:, columns], rtol)
             x[:, columns], residual[columns] = part.x, part.residual
             iterations += part.iterations
         return Solution(x, residual, iterations)
+
+    def _solve_block(self, b, rtol):
+        return solve(self.stiffness, self.multigrid.finest, self.multigrid, np.ascontiguousarray(b), rtol)
 
     def source_load(self, dadt):
         """Right-hand sides (n, k) of dA/dt (n, 3, k) at :attr:`nodes`, V/m."""
@@ -124,10 +126,6 @@ class PreparedHead:
     def _corner_system(self):
         elements = LinearElements(self.geometry, self.operators)
         return PreparedHead(self.head, elements, self.stiffness.corners, self.multigrid.multigrid)
-
-    @property
-    def _single(self):
-        return self.multigrid.finest
 
 
 def prepare(head, *, element_order=None):

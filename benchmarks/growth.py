@@ -1,0 +1,111 @@
+"""How set-up and solves grow from the built-in head to the large one, timed in turn in one process.
+
+    python benchmarks/growth.py [--rounds 3] [--json FILE]
+
+Each round prepares and solves on both heads; the fastest of all rounds counts. Growth is the ratio of the
+times over the ratio of the nodes: 1 is linear. It is measured twice: as numpy comes, and with
+NUMPY_MADVISE_HUGEPAGE=0. Numpy asks the kernel for huge pages for arrays above 4 MiB, and where the machine
+is slow to clear these, fresh memory costs more than the arithmetic on it; the smaller head's arrays are kept
+by the allocator between rounds and the larger one's are not. So the second measurement shows what grows in
+the program, the first what a user of such a machine sees. Needs the head that stages.py makes.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import measure
+import stages
+
+HEADS = {"full": "mni152", "large": stages.CACHE / "mni152-refined.msh"}
+PAGES = {"as numpy comes": {}, "NUMPY_MADVISE_HUGEPAGE=0": {"NUMPY_MADVISE_HUGEPAGE": "0"}}
+TOLERANCES = (1e-3, 1e-6)
+ALLOWED = 1.2
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=measure.cores())
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        json.dump(rounds(options), sys.stdout)
+        return
+    if not HEADS["large"].exists():
+        parser.error(f"{HEADS['large']} is made by: python benchmarks/stages.py --heads large --no-accuracy")
+    record = {"machine": measure.machine(), "threads": options.threads, "growth": {}}
+    print(f"{record['machine']['cpu']}, {record['machine']['cores']} cores, {options.threads} threads")
+    for pages, variables in PAGES.items():
+        record["growth"][pages] = found = spawn(options, variables)
+        print_growth(pages, found)
+    stages.save(options.json, record)
+
+
+def spawn(options, variables):
+    command = [sys.executable, __file__, "--worker", "--rounds", str(options.rounds)]
+    command += ["--threads", str(options.threads)]
+    environment = measure.thread_environment(options.threads) | variables
+    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+
+
+def print_growth(pages, found):
+    nodes = found["nodes"]["large"] / found["nodes"]["full"]
+    print(f"\n{pages}: {nodes:.2f} times the nodes; wall / CPU seconds; growth wanted at most {ALLOWED}\n")
+    print("| stage | full | large | growth wall | growth CPU |\n|---|---|---|---|---|")
+    for stage, (full, large) in found["seconds"].items():
+        wall, cpu = (b / a / nodes for a, b in zip(full, large, strict=True))
+        times = " | ".join(f"{w:.3f} / {c:.3f}" for w, c in (full, large))
+        print(f"| {stage} | {times} | {wall:.2f} | {cpu:.2f} |", flush=True)
+
+
+def rounds(options):
+    """Fastest seconds of each stage on both heads, and their nodes."""
+    import engine
+
+    measure.require_threads(options.threads)
+    best, nodes = {}, {}
+    for _ in range(options.rounds):
+        for name, source in HEADS.items():
+            head = engine.load_head(source)
+            nodes[name] = len(head.nodes_mm)
+            for stage, spent in one_round(head):
+                best.setdefault(stage, {}).setdefault(name, []).append(spent)
+    measure.require_threads(options.threads)
+    fastest = {
+        stage: [[min(kind) for kind in zip(*spent[name], strict=True)] for name in HEADS]
+        for stage, spent in best.items()
+    }
+    return {"nodes": nodes, "seconds": fastest, "pages": os.environ.get("NUMPY_MADVISE_HUGEPAGE")}
+
+
+def one_round(head):
+    """(stage, (wall, CPU seconds)) of everything that is asked to grow linearly."""
+    import engine
+    import numpy as np
+
+    prepared, spent = timed(engine.prepare, head)
+    yield "set-up", spent
+    yield "adjoints", timed(engine.adjoints, prepared, engine.TARGET.resolve(head))[1]
+    placements = engine.spread(engine.positions(head, engine.NORMAL), 16)
+    loads, _ = engine.loads(prepared, engine.load_coil(stages.COIL), placements)
+    one = np.ascontiguousarray(loads[:, :1])
+    for rtol in TOLERANCES:
+        for _ in range(2):
+            yield f"one solve, {rtol:g}", timed(prepared.solve, one, rtol=rtol)[1]
+            yield f"16 solves, {rtol:g}", timed(prepared.solve, loads, rtol=rtol)[1]
+
+
+def timed(function, *arguments, **options):
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = function(*arguments, **options)
+    return result, (time.perf_counter() - wall, time.process_time() - cpu)
+
+
+if __name__ == "__main__":
+    main()
