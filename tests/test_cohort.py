@@ -465,6 +465,7 @@ def test_the_command_refuses(tmp_path):
     table = write_table(tmp_path / "t.csv", ["a,mni152-small"])
     out = ("--out", tmp_path / "out")
     assert "--methods is not of --study optimize" in refused(table, *out, "--methods", "5cm")
+    assert "--element-order" in refused(table, *out, "--element-order", "3")
     assert "cannot read" in refused(tmp_path / "none.csv", *out)
     (tmp_path / "file").touch()
     assert "is not a folder" in refused(table, "--out", tmp_path / "file")

@@ -1,10 +1,12 @@
 """The report and the figures: complete, self-contained, harmless whatever the names are."""
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,6 +265,26 @@ def test_coarser_surfaces_keep_shape_and_values():
     assert radius.min() > 74 and radius.max() < 80.1
     np.testing.assert_allclose(small.values, small.vertices_mm[:, 2], atol=1e-9)
     assert surfaces.coarser(small, 1500) is small
+
+
+def test_a_focus_stays_finer():
+    shell = sphere()
+    focus = np.array([0.0, 80.0, 0.0])
+    small = surfaces.coarser(shell, 1500, focus_mm=focus)
+    assert len(small.triangles) <= 1500
+    assert small.triangles.max() == len(small.vertices_mm) - 1
+    corners = small.vertices_mm[small.triangles]
+    edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).mean(axis=1)
+    apart = np.linalg.norm(corners.mean(axis=1) - focus, axis=1)
+    near, far = edges[apart < 40].mean(), edges[apart > 80].mean()
+    assert 1.5 < far / near < 2.5
+
+
+def test_the_bundle_is_the_published_one():
+    """Its digest is the one that its README states."""
+    folder = Path(surfaces.__file__).with_name("vendor")
+    digest = hashlib.sha256((folder / "plotly-gl3d.min.js").read_bytes()).hexdigest()
+    assert f"sha256 {digest}" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_cortex_takes_the_values_of_the_elements_at_its_surface():

@@ -10,6 +10,7 @@ from efield.cli.options import (
     didt_option,
     head_options,
     log_to_stderr,
+    order_option,
     radius_option,
     talk_options,
 )
@@ -43,6 +44,7 @@ for compare hotspot, landmarks, map, map_mask, lowest. The same command again go
 @click.option("--methods", metavar="A,B,C", help="Of compare. [all]")
 @didt_option
 @click.option("--distance", type=float, metavar="MM", help="Coil to scalp. [4]")
+@order_option
 @head_options
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes or SLURM jobs. [as fit]")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Of each worker. [cores / workers]")
@@ -99,7 +101,7 @@ def _settings(study, options):
     other = {"optimize": "methods", "compare": "objective"}[study]
     if options[other] is not None:
         raise click.UsageError(f"--{other} is not of --study {study}")
-    settings = {"didt": options["didt"]}
+    settings = {"didt": options["didt"], "element_order": options["element_order"]}
     if options["search_radius"] is not None:
         settings["search"] = Search(radius_mm=options["search_radius"])
     if options["objective"] is not None:

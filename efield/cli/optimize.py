@@ -39,16 +39,16 @@ handle), positive towards the subject's left.
 """
 
 SHARES = {
-    "load": 0.05,
-    "setup": 0.12,
+    "load": 0.04,
+    "setup": 0.09,
     "adjoint": 0.04,
-    "exterior": 0.24,
-    "search": 0.04,
-    "modes": 0.28,
-    "refine": 0.02,
-    "check": 0.07,
-    "discretization": 0.13,
-    "robustness": 0.01,
+    "exterior": 0.12,
+    "search": 0.02,
+    "modes": 0.40,
+    "refine": 0.01,
+    "check": 0.10,
+    "discretization": 0.09,
+    "robustness": 0.09,
 }
 """Of the time on the built-in head, by stage: what the estimate of the remaining time goes by."""
 

@@ -179,17 +179,23 @@ def comparison_figure(comparison):
     if not rows:
         return None
     go = need("plotly.graph_objects", "report")
-    bars = go.Bar(
-        x=[row["mean"] for row in rows],
-        y=[label(row["method"]) for row in rows],
-        orientation="h",
-        marker={"color": [ORANGE if row["percent_of_optimum"] >= 100 else BLUE for row in rows]},
-        text=[f"{row['percent_of_optimum']:.0f} %" for row in rows],
-        textposition="auto",
-        hovertemplate="%{y}: %{x:.4g} V/m<extra></extra>",
-    )
+    names = [label(row["method"]) for row in rows]
+    bars = [
+        go.Scatter(
+            x=[0.0, row["mean"]],
+            y=[name, name],
+            mode="lines+text",
+            line={"width": 16, "color": ORANGE if row["percent_of_optimum"] >= 100 else BLUE},
+            text=["", f" {row['percent_of_optimum']:.0f} %"],
+            textposition="middle right",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.4g} V/m<extra></extra>",
+        )
+        for row, name in zip(rows, names, strict=True)
+    ]
     axes = {
-        "xaxis": {"title": {"text": "mean |E|, V/m"}},
-        "yaxis": {"autorange": "reversed", "automargin": True},
+        "xaxis": {"title": {"text": "mean |E|, V/m"}, "range": [0.0, 1.1 * max(row["mean"] for row in rows)]},
+        "yaxis": {"autorange": "reversed", "automargin": True, "showgrid": False},
+        "showlegend": False,
     }
-    return go.Figure([bars], base_layout(height=90 + 30 * len(rows), **axes))
+    return go.Figure(bars, base_layout(height=90 + 30 * len(rows), **axes))

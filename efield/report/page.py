@@ -165,7 +165,7 @@ def _render(contents):
     environment.filters["point"] = facts.point
     folder = files("efield.report").joinpath("templates")
     script = folder.joinpath("report.js").read_text(encoding="utf-8")
-    plotly = need("plotly.offline", "report").get_plotlyjs()
+    plotly = files("efield.report").joinpath("vendor", "plotly-gl3d.min.js").read_text(encoding="utf-8")
     figures = {name: _as_json(figure) for name, figure in contents["figures"].items()}
     return environment.get_template("report.html").render(
         contents,

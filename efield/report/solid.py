@@ -9,8 +9,8 @@ from efield.report.surfaces import Shell, coarser, cortex, value_map
 from efield.report.theme import BLUE, FIELD_MAP, GREEN, ORANGE, PURPLE, VALUE_MAP, base_layout
 from efield.units import point_words
 
-SCALP_TRIANGLES, CORTEX_TRIANGLES = 16_000, 70_000
-"""What a browser draws fluently and a few megabytes hold."""
+SCALP_TRIANGLES, CORTEX_TRIANGLES = 6_000, 20_000
+"""What a browser without a graphics card draws in half a second."""
 
 DRAWN_DIPOLES = 1000
 CURRENT_ARROWS = 9
@@ -100,7 +100,7 @@ def _cortex(go, result):
     if shell is None:
         return []
     top = result.metrics["peak"] or float(shell.values.max())
-    shell = coarser(shell, CORTEX_TRIANGLES)
+    shell = coarser(shell, CORTEX_TRIANGLES, focus_mm=result.target["center_mm"])
     return [
         _mesh(
             go,

@@ -13,6 +13,9 @@ from efield.tissues import TISSUE_TAGS
 SHELL_TAGS = {TISSUE_TAGS["white_matter"], TISSUE_TAGS["grey_matter"]}
 """Tissues inside the cortical surface."""
 
+FOCUS_RADIUS_MM, BEYOND_FOCUS = 50.0, 2.0
+"""How far about the target a surface stays finer, and by what factor."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shell:
@@ -64,15 +67,25 @@ def _at_vertices(surface, face_values):
     return total / np.maximum(np.bincount(corners, weights=weights, minlength=n), 1e-300)
 
 
-def coarser(shell, most_triangles):
+def coarser(shell, most_triangles, *, focus_mm=None):
     """A copy with no more triangles than asked for.
 
     Vertices in one cell of a cubic grid become their mean, as do their values; the cell grows
     until few enough triangles keep three different vertices (Rossignac and Borrel 1993).
+
+    Parameters
+    ----------
+    shell : Shell
+    most_triangles : int
+    focus_mm : (3,) array, optional
+        Cells farther than `FOCUS_RADIUS_MM` from it are `BEYOND_FOCUS` times as long.
     """
-    edge = np.sqrt(_area(shell) / max(most_triangles, 1))
+    size = np.ones(len(shell.vertices_mm))
+    if focus_mm is not None:
+        size[np.linalg.norm(shell.vertices_mm - focus_mm, axis=1) > FOCUS_RADIUS_MM] = BEYOND_FOCUS
+    edge = np.sqrt(_area(shell) / max(most_triangles, 1)) / size.max()
     while len(shell.triangles) > most_triangles:
-        smaller = _clustered(shell, edge)
+        smaller = _clustered(shell, edge * size)
         if len(smaller.triangles) <= most_triangles:
             return smaller
         edge *= 1.08
@@ -84,10 +97,11 @@ def _area(shell):
     return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()
 
 
-def _clustered(shell, edge):
-    cells = np.floor((shell.vertices_mm - shell.vertices_mm.min(axis=0)) / edge).astype(np.int64)
-    shape = cells.max(axis=0) + 1
-    keys = (cells[:, 0] * shape[1] + cells[:, 1]) * shape[2] + cells[:, 2]
+def _clustered(shell, edges):
+    """Merge the vertices that lie in one cell of the grid whose edge is theirs."""
+    cells = np.floor((shell.vertices_mm - shell.vertices_mm.min(axis=0)) / edges[:, None]).astype(np.int64)
+    grid = np.unique(edges, return_inverse=True)[1]
+    keys = np.ravel_multi_index((grid, *cells.T), (grid.max() + 1, *(cells.max(axis=0) + 1)))
     label = np.unique(keys, return_inverse=True)[1].ravel()
     count = np.bincount(label)
 

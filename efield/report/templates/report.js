@@ -45,6 +45,7 @@
       for (const axis of "xyz") figure.layout.scene.camera.eye[axis] /= Math.max(room, 0.5);
     await Plotly.newPlot(plots[name], figure.data, figure.layout, figure.config);
     if (name === "head") seeThrough(plots[name]);
+    performance.mark(name);
   }
 
   // What tells nothing (scalp, casing) must not hide from the pointer what lies behind it. Plotly has no setting
@@ -115,5 +116,6 @@
       window.setTimeout(picture, 1000);
   }
 
+  performance.mark("scripts");
   start();
 })();
