@@ -2,12 +2,13 @@
 
     python benchmarks/growth.py [--rounds 3] [--json FILE]
 
-Each round prepares and solves on both heads; the fastest of all rounds counts. Growth is the ratio of the
-times over the ratio of the nodes: 1 is linear. It is measured twice: as numpy comes, and with
-NUMPY_MADVISE_HUGEPAGE=0. Numpy asks the kernel for huge pages for arrays above 4 MiB, and where the machine
-is slow to clear these, fresh memory costs more than the arithmetic on it; the smaller head's arrays are kept
-by the allocator between rounds and the larger one's are not. So the second measurement shows what grows in
-the program, the first what a user of such a machine sees. Needs the head that stages.py makes.
+Each round prepares and solves on both heads; each stage's fastest round counts. Growth is the ratio of the
+times over the ratio of the nodes: 1 is linear. Seconds: wall / CPU / system, a part of CPU.
+It is measured twice: as numpy comes, and with NUMPY_MADVISE_HUGEPAGE=0. Numpy asks the kernel for huge pages
+for arrays above 4 MiB, and where the machine is slow to clear these, fresh memory costs more than the
+arithmetic on it; the smaller head's arrays are kept by the allocator between rounds and the larger one's are
+not. So the second measurement shows what grows in the program, the first what a user of such a machine sees.
+Needs the head that stages.py makes.
 """
 
 import argparse
@@ -51,21 +52,22 @@ def spawn(options, variables):
     command = [sys.executable, __file__, "--worker", "--rounds", str(options.rounds)]
     command += ["--threads", str(options.threads)]
     environment = measure.thread_environment(options.threads) | variables
-    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+    return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def print_growth(pages, found):
     nodes = found["nodes"]["large"] / found["nodes"]["full"]
-    print(f"\n{pages}: {nodes:.2f} times the nodes; wall / CPU seconds; growth wanted at most {ALLOWED}\n")
-    print("| stage | full | large | growth wall | growth CPU |\n|---|---|---|---|---|")
+    print(f"\n{pages}: {nodes:.2f} times the nodes; growth wanted at most {ALLOWED}\n")
+    print("| stage | full | large | growth wall | growth CPU | growth user |\n|---|---|---|---|---|---|")
     for stage, (full, large) in found["seconds"].items():
-        wall, cpu = (b / a / nodes for a, b in zip(full, large, strict=True))
-        times = " | ".join(f"{w:.3f} / {c:.3f}" for w, c in (full, large))
-        print(f"| {stage} | {times} | {wall:.2f} | {cpu:.2f} |", flush=True)
+        kinds = ((wall, cpu, cpu - system) for wall, cpu, system in (full, large))
+        growth = " | ".join(f"{b / a / nodes:.2f}" for a, b in zip(*kinds, strict=True))
+        times = " | ".join(" / ".join(f"{t:.2f}" for t in head) for head in (full, large))
+        print(f"| {stage} | {times} | {growth} |", flush=True)
 
 
 def rounds(options):
-    """Fastest seconds of each stage on both heads, and their nodes."""
+    """Seconds of each stage's fastest round on both heads, and their nodes."""
     import engine
 
     measure.require_threads(options.threads)
@@ -77,15 +79,12 @@ def rounds(options):
             for stage, spent in one_round(head):
                 best.setdefault(stage, {}).setdefault(name, []).append(spent)
     measure.require_threads(options.threads)
-    fastest = {
-        stage: [[min(kind) for kind in zip(*spent[name], strict=True)] for name in HEADS]
-        for stage, spent in best.items()
-    }
+    fastest = {stage: [min(spent[name]) for name in HEADS] for stage, spent in best.items()}
     return {"nodes": nodes, "seconds": fastest, "pages": os.environ.get("NUMPY_MADVISE_HUGEPAGE")}
 
 
 def one_round(head):
-    """(stage, (wall, CPU seconds)) of everything that is asked to grow linearly."""
+    """(stage, (wall, CPU, system seconds)) of everything that is asked to grow linearly."""
     import engine
     import numpy as np
 
@@ -102,9 +101,14 @@ def one_round(head):
 
 
 def timed(function, *arguments, **options):
-    wall, cpu = time.perf_counter(), time.process_time()
+    before = seconds()
     result = function(*arguments, **options)
-    return result, (time.perf_counter() - wall, time.process_time() - cpu)
+    return result, tuple(after - at for after, at in zip(seconds(), before, strict=True))
+
+
+def seconds():
+    """Wall, CPU and system seconds so far."""
+    return time.perf_counter(), time.process_time(), os.times().system
 
 
 if __name__ == "__main__":

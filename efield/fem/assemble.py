@@ -13,6 +13,7 @@ import numpy as np
 from efield.errors import MeshError
 from efield.kernels import fem as kernel
 from efield.kernels._jit import run_chunks
+from efield.model.arrays import row_pointers
 
 DADT_RULE = "interpolated from its values at the nodes by the element's own basis"
 """How dA/dt enters right-hand side, reported E and reciprocity alike."""
@@ -77,8 +78,7 @@ def assemble(geo):
     pointers, node_tets = tets_of_nodes(geo.tets, n)
     lengths = np.zeros(n, np.int64)
     run_chunks(kernel.count_neighbours, n, geo.tets, pointers, node_tets, n, lengths)
-    indptr = np.zeros(n + 1, np.int32)
-    np.cumsum(lengths, out=indptr[1:])
+    indptr = row_pointers(lengths)
     nnz = int(indptr[-1])
     indices, stiffness, source = np.empty(nnz, np.int32), np.empty(nnz), np.empty((nnz, 3))
     run_chunks(

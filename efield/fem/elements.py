@@ -15,6 +15,7 @@ from efield.kernels import edges as edge_kernel
 from efield.kernels import fem as linear
 from efield.kernels import quadratic
 from efield.kernels._jit import run_chunks
+from efield.model.arrays import row_pointers
 
 ORDERS = (1, 2)
 """Orders of the finite elements."""
@@ -97,7 +98,7 @@ class EdgeRows:
         """CSR arrays of ``K_1e``, the nodes' columns transposed; its columns are those of the rows."""
         count = np.zeros(self.n_nodes, np.int64)
         quadratic.count_corner_columns(self.n_nodes, self.indices, count)
-        indptr = _pointers(count)
+        indptr = row_pointers(count)
         indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self.data.dtype)
         quadratic.fill_corner_rows(
             self.n_nodes, self.indptr, self.indices, self.data, indptr[:-1].copy(), indices, data
@@ -187,7 +188,7 @@ def edge_rows(geo, edges, dtype=np.float64):
     edge_kernel.fill_edge_tets(edges.of_tets, pointers[:-1].copy(), edge_tets)
     around = (edges.of_tets, pointers, edge_tets)
     run_chunks(quadratic.count_row_entries, n_edges, geo.tets, *around, count)
-    indptr = _pointers(count)
+    indptr = row_pointers(count)
     # zeros: a row ends early where two tetrahedra are the same
     indices, data = np.zeros(indptr[-1], np.int32), np.zeros(indptr[-1], dtype)
     run_chunks(
@@ -203,9 +204,3 @@ def edge_rows(geo, edges, dtype=np.float64):
         data,
     )
     return EdgeRows(n_nodes, indptr, indices, data)
-
-
-def _pointers(count):
-    pointers = np.zeros(len(count) + 1, np.int32)
-    np.cumsum(count, out=pointers[1:])
-    return pointers

@@ -1,4 +1,4 @@
-"""Small helpers that keep the model objects immutable and picklable."""
+"""Small helpers: arrays that cannot be written to, pickles of fields alone, pointers of compressed rows."""
 
 import dataclasses
 
@@ -12,6 +12,13 @@ def read_only(array, dtype=None):
         array = array.view()
         array.flags.writeable = False
     return array
+
+
+def row_pointers(counts):
+    """(n + 1,) int32 array: where each of n rows of these lengths begins, and where the last ends."""
+    pointers = np.zeros(len(counts) + 1, np.int32)
+    np.cumsum(counts, out=pointers[1:])
+    return pointers
 
 
 class FieldsOnlyPickle:

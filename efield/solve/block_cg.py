@@ -84,7 +84,7 @@ def solve(stiffness, single, multigrid, b, rtol):
         stiffness.residual(x, b, residual)
         recursion.replace_residual(residual)
         history.append(np.sqrt(dots(residual, residual)) / scale)
-    return Solution(x[:, :n_columns], history[-1][:n_columns], iterations)
+    return Solution(np.ascontiguousarray(x[:, :n_columns]), history[-1][:n_columns], iterations)
 
 
 def _padded(b):

@@ -7,6 +7,7 @@ import scipy.sparse
 
 from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
+from efield.model.arrays import row_pointers
 
 ROWS_CHUNK = 64
 """Rows worth a thread: those of coarse levels are few, and long."""
@@ -80,7 +81,7 @@ def strong_couplings(matrix, threshold):
     n, counts = len(root), np.empty(len(root), np.int64)
     arrays = (matrix.indptr, matrix.indices, matrix.data, root)
     run_chunks(sparse.count_strong, n, *arrays, counts)
-    indptr = _pointers(counts)
+    indptr = row_pointers(counts)
     indices = np.empty(indptr[-1], np.int32)
     run_chunks(sparse.take_strong, n, *arrays, indptr, indices)
     return scipy.sparse.csr_matrix((indices, indices, indptr), shape=matrix.shape)
@@ -91,10 +92,4 @@ def _by_rows(kernel, shape, *arrays):
     counts = np.empty(shape[0], np.int64)
     parts = run_chunks(kernel, shape[0], *arrays, shape[1], counts, min_chunk=ROWS_CHUNK)
     indices, data = map(np.concatenate, zip(*parts, strict=True))
-    return scipy.sparse.csr_matrix((data, indices, _pointers(counts)), shape=shape)
-
-
-def _pointers(counts):
-    indptr = np.zeros(len(counts) + 1, np.int32)
-    np.cumsum(counts, out=indptr[1:])
-    return indptr
+    return scipy.sparse.csr_matrix((data, indices, row_pointers(counts)), shape=shape)
