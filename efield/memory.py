@@ -6,7 +6,7 @@ from efield.errors import ResourceError
 
 BYTES_PER_TET = {1: 650, 2: 1950}
 """By order of the elements. Measured at 4.1 million tetrahedra, first order: 300 for a prepared head, all
-of it for a search of mean |E| with its error bar. Second order: searches on 1.6 million took 3.0 and 3.3 GiB."""
+of it for a search of mean |E| with its error bar. Second order, a search at 1.6 million: 3.0 and 3.3 GiB."""
 
 BYTES_FIXED = 500_000_000
 """Interpreter, compiled kernels, exterior field and candidates."""
