@@ -1,13 +1,15 @@
-"""How much of a target value the second order would change, estimated at first order.
+"""How much of a target value finer elements would change.
 
-Write the second-order system with the first-order one as its corner block, phi and psi for the
-first-order solutions of the coil and of a functional. A few steps of conjugate gradients give
+First order to second: write the second-order system with the first-order one as its corner block, phi and
+psi for the first-order solutions of the coil and of a functional. A few steps of conjugate gradients give
 ``K_ee w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held. It changes the
 mean field of each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order field
 exceeds that of the first-order one, up to products of two errors, by what these changes do against the
 functional's own current, ``sum_t V (w_t - sigma grad psi).change_t`` (a dual-weighted residual in a
 hierarchical basis: Bank and Smith 1993, 10.1137/0730048; Becker and Rannacher 2001,
 10.1017/S0962492901000010).
+Second order to finer tetrahedra: the same with the difference that they make around the target
+(:mod:`efield.adjoint.patch`). A first-order field takes both steps, one after the other.
 What a curved measure (mean |E|) makes of the field's change in each element is added to that.
 """
 
@@ -15,17 +17,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from efield.adjoint.jacobi_cg import jacobi_cg
+from efield.adjoint.patch import RefinedPatch
 from efield.fem.edge_part import EdgePart
 from efield.fem.source import coil_dadt
-from efield.kernels import sparse
-from efield.kernels._jit import run_chunks
-from efield.solve.block_cg import dots
 from efield.units import MM
 
 STEPS = 6
-"""Jacobi-preconditioned steps: K_ee is well conditioned, whatever the mesh size."""
+"""Jacobi-preconditioned steps on the edges: K_ee is well conditioned, whatever the mesh size."""
 
-RTOL = 1e-4
+RTOL = 1e-3
 """Relative residual of the adjoint: an estimate needs no more."""
 
 MIDPOINTS = 2**18
@@ -34,22 +35,80 @@ MIDPOINTS = 2**18
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """What second order would add to a first-order field.
+    """What finer elements would add to fields, step by step: second order where the fields are of first,
+    then finer tetrahedra around the target.
 
     Attributes
     ----------
-    functional : (k,) array
+    functional : (k, n_steps) array
         To each functional.
-    e_field : (k, m, 3) array, V/m
-        To the mean of E over each of the elements, corners held.
+    e_field : (k, n_steps, m, 3) array, V/m
+        To the mean of E over each of the elements.
     """
 
     functional: np.ndarray
     e_field: np.ndarray
 
 
-class EdgeCorrection:
-    """Second-order corrections on one head prepared at first order.
+class Corrections:
+    """Corrections to fields of one head on one target.
+
+    Parameters
+    ----------
+    prepared : PreparedHead
+        Of either order.
+    elements : (m,) int array
+        The target's, in the head's own order.
+    """
+
+    def __init__(self, prepared, elements):
+        self.prepared = prepared
+        self.where = prepared.tet_position[elements]
+        self.volumes = prepared.head.mesh.volumes_mm3[elements] * MM**3
+        self.edges = EdgeStep(prepared) if prepared.element_order == 1 else None
+        self.patch = RefinedPatch.around(prepared, elements)
+
+    def of(self, coil, placements, didt, potential, node_dadt, weights):
+        """Corrections of up to a block of solved placements, a functional for each.
+
+        Parameters
+        ----------
+        coil : Coil
+        placements : sequence of Placement, k of them
+        didt : float, A/s
+        potential : (n, k) array, V
+        node_dadt : (n, 3, k) array, V/m
+            The solutions, as of :class:`efield.forward.SolvedBatch`.
+        weights : (k, m, 3) array
+            The functional of each placement, as in :func:`efield.adjoint.current.adjoint_currents`.
+
+        Returns
+        -------
+        Correction
+        """
+        space, one = self.prepared.elements, np.ascontiguousarray
+        loads = [space.functional_load(self.where, one(own)) for own in weights]
+        psi = self.prepared.solve(np.stack(loads, axis=1), rtol=RTOL).x
+        functional, e_field = [], []
+        for k, (placement, own) in enumerate(zip(placements, weights, strict=True)):
+            solution = one(potential[:, k]), one(node_dadt[:, :, k]), one(psi[:, k])
+            changes, indirect = zip(*self._steps(coil, placement, didt, *solution), strict=True)
+            e_field.append(np.stack(changes))
+            functional.append(np.einsum("m,mc,smc->s", self.volumes, own, e_field[-1]) + indirect)
+        return Correction(np.stack(functional), np.stack(e_field))
+
+    def _steps(self, coil, placement, didt, potential, dadt, psi):
+        """What each step adds to E (m, 3) on the target, and to ``-int sigma grad psi.E`` over the head."""
+        if self.edges is not None:
+            added = self.edges.added(coil, placement, didt, potential, dadt)
+            yield self.edges.part.mean_field(*added, self.where), -self.edges.part.work(psi, *added)
+            potential, dadt, psi = self.edges.at_second_order(potential, dadt, psi, *added)
+        difference = self.patch.difference(potential, dadt)
+        yield self.patch.mean_field(difference, self.where), self.patch.work(psi, difference)
+
+
+class EdgeStep:
+    """From first order to second, on one head prepared at first order.
 
     Parameters
     ----------
@@ -59,68 +118,36 @@ class EdgeCorrection:
 
     def __init__(self, prepared):
         self.prepared = prepared
-        self.edges = EdgePart(prepared.geometry, prepared.head.mesh.ordered.edges)
+        self.part = EdgePart(prepared.geometry, prepared.head.mesh.ordered.edges)
 
-    def of(self, coil, placements, didt, potential, node_dadt, elements, weights):
-        """Corrections of up to 16 solved placements, a functional for each.
+    def added(self, coil, placement, didt, potential, dadt):
+        """What second order adds at each edge: to the potential (n_edges,), V, to dA/dt (n_edges, 3), V/m.
 
-        Parameters
-        ----------
-        coil : Coil
-        placements : sequence of Placement, k of them
-        didt : float, A/s
-        potential : (n, k) array, V
-        node_dadt : (n, 3, k) array, V/m
-            The first-order solutions.
-        elements : (m,) int array
-            In the head's own order.
-        weights : (k, m, 3) array
-            The functional of each placement, as in :func:`efield.adjoint.current.adjoint_currents`.
-
-        Returns
-        -------
-        Correction
+        Both beyond the mean of the edge's ends; the potential at the nodes is held.
         """
-        where, volumes = self.prepared.tet_position[elements], self._volumes(elements)
-        loads = [self.prepared.elements.functional_load(where, np.ascontiguousarray(one)) for one in weights]
-        psi = self.prepared.solve(np.stack(loads, axis=1), rtol=RTOL).x
-        functional, e_field = [], []
-        for k, (placement, one) in enumerate(zip(placements, weights, strict=True)):
-            v, dadt = np.ascontiguousarray(potential[:, k]), np.ascontiguousarray(node_dadt[:, :, k])
-            added = (
-                self._solve_edges(self.edges.residual_loads(v, dadt)),
-                self._curved_dadt(coil, placement, didt, dadt),
-            )
-            e_field.append(self.edges.mean_field(*added, where))
-            direct = np.einsum("m,mc,mc->", volumes, one, e_field[-1])
-            functional.append(direct - self.edges.work(np.ascontiguousarray(psi[:, k]), *added))
-        return Correction(np.array(functional), np.stack(e_field))
+        load = self.part.residual_loads(potential, dadt)
+        size = np.abs(load).max() or 1.0
+        inverse = (1.0 / self.part.diagonal).astype(np.float32)
+        solved = jacobi_cg(self._times, inverse, (load / size).astype(np.float32)[:, None], STEPS)
+        return solved[:, 0] * size, self._curved_dadt(coil, placement, didt, dadt)
 
-    def _volumes(self, elements):
-        return self.prepared.head.mesh.volumes_mm3[elements] * MM**3
+    def at_second_order(self, potential, dadt, psi, more_potential, more_dadt):
+        """The solution (n,), dA/dt (n, 3) and adjoint (n,) of second order; the adjoint's edges are 0."""
+        a, b = self.part.edges.ends.T
+        midpoints = 0.5 * (dadt[a] + dadt[b]) + more_dadt
+        nothing = np.zeros(len(self.part))
+        return tuple(
+            np.concatenate(pair) for pair in ((potential, more_potential), (dadt, midpoints), (psi, nothing))
+        )
+
+    def _times(self, x, out):
+        self.part.times(x[:, 0], out[:, 0])
 
     def _curved_dadt(self, coil, placement, didt, node_dadt):
         """By how much dA/dt (n_edges, 3) at midpoints differs from the mean of the ends, V/m."""
-        nodes, out = self.prepared.geometry.nodes, np.empty((len(self.edges), 3), np.float32)
+        nodes, out = self.prepared.geometry.nodes, np.empty((len(self.part), 3), np.float32)
         for begin in range(0, len(out), MIDPOINTS):
-            a, b = self.edges.edges.ends[begin : begin + MIDPOINTS].T
+            a, b = self.part.edges.ends[begin : begin + MIDPOINTS].T
             there = coil_dadt(0.5 * (nodes[a] + nodes[b]), coil, [placement], didt)[:, :, 0]
             out[begin : begin + MIDPOINTS] = there - 0.5 * (node_dadt[a] + node_dadt[b])
         return out
-
-    def _solve_edges(self, b):
-        """`STEPS` steps of conjugate gradients on ``K_ee w = b``, (n_edges,)."""
-        n, size = len(b), np.abs(b).max() or 1.0
-        residual = (b / size).astype(np.float32)[:, None]
-        direction, w, product, preconditioned = (np.zeros_like(residual) for _ in range(4))
-        weight, rho = (1.0 / self.edges.diagonal).astype(np.float32), np.full(1, np.inf)
-        for _ in range(STEPS):
-            run_chunks(sparse.scale_rows, n, weight, residual, preconditioned)
-            before, rho = rho, dots(residual, preconditioned)
-            beta = np.divide(rho, before, out=np.zeros(1), where=before > 0).astype(np.float32)
-            run_chunks(sparse.update_direction, n, preconditioned, beta, direction)
-            self.edges.times(direction[:, 0], product[:, 0])
-            power = dots(direction, product)
-            alpha = np.divide(rho, power, out=np.zeros(1), where=power > 0).astype(np.float32)
-            run_chunks(sparse.update_solution, n, alpha, direction, product, w, residual)
-        return w[:, 0] * size

@@ -159,7 +159,7 @@ def prepare(head, *, element_order=None):
     require_memory(len(head.tets), element_order=order)
     geo = geometry(head.mesh, head.conductivity)
     elements = LinearElements.of(geo)
-    matrix = _corner_matrix(elements)
+    matrix = corner_matrix(elements)
     prepared = PreparedHead(
         head, elements, SparseMatrix.from_scipy(matrix, np.float64), Multigrid.build(matrix)
     )
@@ -204,6 +204,7 @@ def _of_order(prepared, element_order):
     return prepared
 
 
-def _corner_matrix(elements):
+def corner_matrix(elements):
+    """First-order stiffness of elements of either order, (n_nodes, n_nodes) scipy CSR."""
     own, n = elements.operators, len(elements.geometry.nodes)
     return scipy.sparse.csr_matrix((own.stiffness, own.indices, own.indptr), shape=(n, n))
