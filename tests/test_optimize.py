@@ -20,7 +20,9 @@ from efield.results.result import OptimizeResult
 from efield.search import report, run
 from efield.search.candidates import Search, scalp_grid
 from efield.search.constraints import Constraints, clearance_mm
+from efield.search.maxima import new_places_first
 from efield.search.optimize import optimize_coil
+from efield.solve.prepared import prepare
 
 COIL = "figure8-70mm"
 TARGET = Target.sphere(TARGET_MM, 8.0)
@@ -188,6 +190,27 @@ def test_of_two_half_turns_the_posterior_handle_wins(quick, n_best):
     elements = TARGET.resolve(sphere().head).elements
     tied = value_of("mean_magnitude", other.E, sphere().head, elements)
     assert tied == pytest.approx(result.objective.value, rel=1e-5)
+
+
+def test_places_come_before_turns_at_them():
+    placements = []
+    for x in (0.0, 0.0, 20.0, 0.05, 20.0, 40.0):
+        pose = np.eye(4)
+        pose[0, 3] = x
+        placements.append(Placement(pose))
+    assert new_places_first(placements).tolist() == [0, 2, 5, 1, 3, 4]
+
+
+def test_every_value_is_that_of_its_own_placement():
+    """Judged in two blocks, and not in the order of the result."""
+    prepared = prepare(sphere().head, element_order=2)
+    result = optimize_coil(prepared, few_dipoles(), TARGET, search=QUICK, n_best=10, error_bar=False)
+    assert len(result.best) > prepared.block
+    fields = simulate(prepared, few_dipoles(), [one.placement for one in result.best])
+    elements = TARGET.resolve(prepared.head).elements
+    for one, field in zip(result.best, fields, strict=True):
+        value = value_of("mean_magnitude", field.E, prepared.head, elements)
+        assert one.value == pytest.approx(value, rel=2e-6)
 
 
 # --- the same again

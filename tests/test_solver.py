@@ -5,11 +5,11 @@ import pyamg
 import pytest
 import scipy.sparse
 from scipy.sparse.linalg import eigsh
-from small_heads import mni_small, sphere
+from small_heads import TARGET_MM, few_dipoles, mni_small, sphere
 
 from efield.analytic.shapes import box
 from efield.errors import ConvergenceError, EfieldError, MeshError, PlacementError
-from efield.forward import simulate
+from efield.forward import simulate, solve_potentials
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
@@ -89,6 +89,33 @@ def test_solution_does_not_depend_on_the_width_of_the_block():
         alone = prepared.solve(b[:, k : k + 1], rtol=1e-9).x[:, 0]
         ahead = together[:, k] - together[:, k].mean()
         np.testing.assert_allclose(ahead, alone - alone.mean(), atol=1e-7 * np.abs(ahead).max())
+
+
+def test_a_start_near_the_solution_saves_iterations():
+    prepared = sphere()
+    b = smooth_loads(prepared, 3, seed=5)
+    exact = prepared.solve(b, rtol=1e-9)
+    assert prepared.solve(b, rtol=1e-6, start=exact.x).iterations == 0
+    before = exact.x.copy()
+    near = prepared.solve(b, rtol=1e-9, start=exact.x * [1.002, 0.999, 1.001])
+    np.testing.assert_array_equal(exact.x, before)
+    assert_solved(matrix_of(prepared), b, near, 1e-9)
+    assert near.iterations < exact.iterations
+
+
+def test_a_half_turn_of_a_figure_8_is_known_from_the_one_before():
+    prepared, coil = sphere(), few_dipoles()
+    pose = Placement.on_scalp(prepared.head, TARGET_MM, yaw_deg=20.0, distance_mm=6.0).matsimnibs
+    turned = pose @ np.diag([-1.0, -1.0, 1.0, 1.0])
+    moved = pose.copy()
+    moved[:3, 3] += 5.0 * pose[:3, 0]
+    known = solve_potentials(prepared, coil, [Placement(pose), Placement(moved)], 1e6)
+    again = solve_potentials(prepared, coil, [Placement(turned)], 1e6, 1e-5, known=known)
+    alone = solve_potentials(prepared, coil, [Placement(turned)], 1e6)
+    got, expected = again.potential[:, 0], alone.potential[:, 0]
+    np.testing.assert_allclose(got - got.mean(), expected - expected.mean(), atol=1e-5 * np.ptp(expected))
+    nearest = known.nearest_potential(alone.node_dadt)[:, 0]
+    np.testing.assert_allclose(nearest, -known.potential[:, 0], atol=1e-5 * np.ptp(expected))
 
 
 def test_nodes_that_no_tetrahedron_uses():

@@ -22,8 +22,8 @@ from efield.solve.matrix import SparseMatrix
 from efield.solve.prepared import corner_matrix
 from efield.solve.two_level import BlockMatrix
 
-TETS = 50_000
-"""Tetrahedra that are cut, at most: those within 30 mm of the target on `mni152`."""
+TETS = {1: 50_000, 2: 100_000}
+"""Tetrahedra that are cut, at most, by the order of the field: on `mni152` those within 30 and 40 mm."""
 
 SHARE = 16
 """Of a head with few tetrahedra only one in so many is cut: the whole stays cheaper than the field was."""
@@ -32,7 +32,7 @@ LARGEST_TARGET = 100_000
 """Tetrahedra of a target beyond which a patch would cost what the head does."""
 
 STEPS = 30
-"""Jacobi-preconditioned steps: they leave 2 % of the residual, and half as many move a value by 1e-5."""
+"""Jacobi-preconditioned steps: they leave 2 % of the residual; half as many move a value by 1e-4 at most."""
 
 _ENDS = np.stack([FIRST_END, SECOND_END], axis=1)
 
@@ -75,7 +75,7 @@ def tets_around(prepared, elements):
         Of the target, in the head's own order.
     """
     centres = prepared.head.mesh.barycentres_mm
-    count = max(min(TETS, len(centres) // SHARE), 2 * len(elements))
+    count = max(min(TETS[prepared.element_order], len(centres) // SHARE), 2 * len(elements))
     if count >= len(centres):
         return np.arange(len(centres))
     target = centres[elements]

@@ -159,7 +159,7 @@ def _discretization_rows(result):
     found = getattr(result, "discretization", None)
     if not found:
         return
-    how = "what second-order elements would change, estimated at the optimum"
+    how = "what second order on finer tetrahedra around the target would change, at the optimum"
     if found["reason"] is not None:
         yield ("error bar of the mesh", f"not known: {found['reason']}", "none", how)
         return

@@ -5,6 +5,9 @@ import numpy as np
 DISTINCT_MM, DISTINCT_DEG = 8.0, 30.0
 """Placements closer than both of these count as one."""
 
+SAME_PLACE_MM = 0.1
+"""Centres nearer to each other than this are one place."""
+
 TIE = 1e-5
 """Relative difference under which two placements tie; the handle-posterior one wins."""
 
@@ -62,3 +65,10 @@ def ranked(values, placements):
     tied = [i for i in order if top - values[i] <= TIE * abs(top)]
     tied.sort(key=lambda i: (abs(placements[i].yaw_to_midline_deg) > 90.0, order.index(i)))
     return tied + [i for i in order if i not in tied]
+
+
+def new_places_first(placements):
+    """Indices, in order, but those at the place of an earlier one last: there the coil is only turned."""
+    centres = np.array([placement.center_mm for placement in placements])
+    near = np.linalg.norm(centres[:, None] - centres, axis=2) < SAME_PLACE_MM
+    return np.argsort(np.tril(near, -1).any(axis=1), kind="stable")

@@ -92,8 +92,7 @@ def optimize_coil(
         For a coil with movable parts: try so many settings of each, their ranges' ends among
         them, refine the best, and place the coil at that. Without it the parts stay as they are.
     error_bar : bool
-        Estimate the discretization error of a first-order optimum. On a head of 1.6 million
-        tetrahedra 1.5 s, of 4 million 4 s.
+        Estimate the discretization error of the optimum, as docs/accuracy.md describes.
 
     Returns
     -------

@@ -23,7 +23,7 @@ from efield.results.parts import BestPlacement, Check
 from efield.search.candidates import ScalpGrid, scalp_grid
 from efield.search.constraints import HIGHEST_MM, FeasibleSet, Places
 from efield.search.evaluate import TRUSTED, functionals_over_yaw
-from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, ranked, turned
+from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, new_places_first, ranked, turned
 from efield.search.operator import build_operator, every_nth, grid_values, relative_errors
 from efield.search.polish import ScalpChart, polish
 from efield.solve.prepared import PreparedHead, prepare
@@ -386,16 +386,16 @@ class Run:
         as chosen: a measure under noise decided already.
         """
         placements = [Placement(pose) for pose, _ in chosen]
-        values, off_target, batches = [], [], []
-        block = self.prepared.block
-        for start in range(0, len(placements), block):
-            batch = solve_potentials(self.prepared, self.coil, placements[start : start + block], self.didt)
-            for k in batch.columns:
-                value, off = self.values_of(batch, k)
-                values.append(value)
-                off_target.append(off)
-            batches += [(batch, k) for k in batch.columns]
-            self.clock.report("check", len(values) / len(placements))
+        values, off_target, solved = ([None] * len(placements) for _ in range(3))
+        rows, block, batch = new_places_first(placements), self.prepared.block, None
+        for start in range(0, len(rows), block):
+            own = rows[start : start + block]
+            some = [placements[i] for i in own]
+            batch = solve_potentials(self.prepared, self.coil, some, self.didt, known=batch)
+            for k, i in enumerate(own):
+                values[i], off_target[i] = self.values_of(batch, k)
+                solved[i] = batch, k
+            self.clock.report("check", (start + len(own)) / len(rows))
         kept = [self.keeps(off) for off in off_target]
         order = range(len(values)) if in_order else ranked(values, placements)
         order = sorted(order, key=lambda i: not kept[i])
@@ -408,7 +408,7 @@ class Run:
             )
             for i in order
         ]
-        batch, k = batches[order[0]]
+        batch, k = solved[order[0]]
         return tuple(best), batch.field(k, placements[order[0]])
 
     def values_of(self, batch, k):

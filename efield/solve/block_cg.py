@@ -42,7 +42,7 @@ class Solution:
     iterations: int
 
 
-def solve(stiffness, single, multigrid, b, rtol):
+def solve(stiffness, single, multigrid, b, rtol, start=None):
     """Solve ``K x = b`` for each column of `b`.
 
     Parameters
@@ -54,6 +54,8 @@ def solve(stiffness, single, multigrid, b, rtol):
         Each column sums to zero on each connected part (K is singular).
     rtol : float
         Wanted relative residual, between 0 and 1.
+    start : (n, k) array, optional
+        What the iteration begins with, instead of 0.
 
     Raises
     ------
@@ -72,9 +74,12 @@ def solve(stiffness, single, multigrid, b, rtol):
             "on a node of the mesh, or its moments times dI/dt overflow"
         )
     scale = np.where(norm > 0, norm, 1.0)
-    x, residual = np.zeros_like(b), np.empty_like(b)
-    recursion = _Recursion.start(single, multigrid, b, scale)
-    history, iterations = [np.where(norm > 0, 1.0, 0.0)], 0
+    x, residual = np.zeros_like(b), b.copy()
+    if start is not None:
+        x[:, :n_columns] = start
+        stiffness.residual(x, b, residual)
+    recursion = _Recursion.start(single, multigrid, residual, scale)
+    history, iterations = [np.sqrt(dots(residual, residual)) / scale], 0
     while np.any(history[-1] > rtol):
         stuck = len(history) > 3 and history[-1].max() > 0.5 * history[-2].max()
         if stuck or len(history) > MAX_OUTER or not np.all(np.isfinite(history[-1])):
@@ -123,11 +128,11 @@ class _Recursion:
     rho: np.ndarray
 
     @classmethod
-    def start(cls, matrix, multigrid, b, scale):
-        width, residual = b.shape[1], np.empty(b.shape, np.float32)
-        blocks = (residual, np.zeros_like(residual), np.empty_like(residual), np.zeros_like(residual))
+    def start(cls, matrix, multigrid, residual, scale):
+        width, own = residual.shape[1], np.empty(residual.shape, np.float32)
+        blocks = (own, np.zeros_like(own), np.empty_like(own), np.zeros_like(own))
         state = cls(matrix, multigrid, multigrid.workspace(width), *blocks, scale, np.full(width, np.inf))
-        state.replace_residual(b)
+        state.replace_residual(residual)
         return state
 
     def advance(self, goal):

@@ -67,8 +67,8 @@ class PreparedHead:
         """(n, 3) where dA/dt is sampled, m: used nodes in solver order; at order 2 then midpoints."""
         return self.elements.nodes
 
-    def solve(self, b, *, rtol):
-        """Solve ``K x = b`` for an (n, k) block in solver order.
+    def solve(self, b, *, rtol, start=None):
+        """Solve ``K x = b`` for an (n, k) block in solver order, beginning with `start` (n, k) or 0.
 
         Raises
         ------
@@ -77,17 +77,18 @@ class PreparedHead:
         """
         n, k = b.shape
         if k <= self.block:
-            return self._solve_block(b, rtol)
+            return self._solve_block(b, rtol, start)
         x, residual, iterations = np.empty((n, k)), np.empty(k), 0
         for start in range(0, k, self.block):
             columns = slice(start, start + self.block)
-            part = self._solve_block(b[:, columns], rtol)
+            part = self._solve_block(b[:, columns], rtol, None if start is None else start[:, columns])
             x[:, columns], residual[columns] = part.x, part.residual
             iterations += part.iterations
         return Solution(x, residual, iterations)
 
-    def _solve_block(self, b, rtol):
-        return solve(self.stiffness, self.multigrid.finest, self.multigrid, np.ascontiguousarray(b), rtol)
+    def _solve_block(self, b, rtol, start):
+        own = np.ascontiguousarray(b)
+        return solve(self.stiffness, self.multigrid.finest, self.multigrid, own, rtol, start)
 
     def source_load(self, dadt):
         """Right-hand sides (n, k) of dA/dt (n, 3, k) at :attr:`nodes`, V/m."""
