@@ -43,8 +43,10 @@
     const room = plots[name].clientWidth / plots[name].clientHeight;
     if (name === "head" && room < 1) // a narrow window: step back until the coil fits
       for (const axis of "xyz") figure.layout.scene.camera.eye[axis] /= Math.max(room, 0.5);
+    figure.config.plotGlPixelRatio = Math.max(window.devicePixelRatio, 1); // plotly's own 2 draws four times the pixels
     await Plotly.newPlot(plots[name], figure.data, figure.layout, figure.config);
-    if (name === "head") seeThrough(plots[name]);
+    if (name === "head") // when the pointer comes: doing it at once would draw the head twice; a layer shown again is new
+      plots[name].addEventListener("pointerenter", () => seeThrough(plots[name]));
     performance.mark(name);
   }
 
