@@ -43,7 +43,8 @@
     const room = plots[name].clientWidth / plots[name].clientHeight;
     if (name === "head" && room < 1) // a narrow window: step back until the coil fits
       for (const axis of "xyz") figure.layout.scene.camera.eye[axis] /= Math.max(room, 0.5);
-    figure.config.plotGlPixelRatio = Math.max(window.devicePixelRatio, 1); // plotly's own 2 draws four times the pixels
+    // As many pixels as the screen has, up to plotly's own 2, which on a common screen are four times as many.
+    figure.config.plotGlPixelRatio = Math.min(Math.max(window.devicePixelRatio, 1), 2);
     await Plotly.newPlot(plots[name], figure.data, figure.layout, figure.config);
     if (name === "head") // when the pointer comes: doing it at once would draw the head twice; a layer shown again is new
       plots[name].addEventListener("pointerenter", () => seeThrough(plots[name]));
