@@ -15,18 +15,21 @@ import meshio
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from results_fake import fake_optimize_result, fake_placement
+from results_fake import fake_comparison, fake_optimize_result, fake_placement
 from test_metrics import block_head
 
 from efield import forward
 from efield.cli import main
+from efield.cli.compare import _summary as comparison_words
 from efield.cli.progress import stage_progress
 from efield.errors import ConvergenceError, MeshError, OutputError, ResourceError, TargetError
 from efield.model import heads
 from efield.model.target_text import parse_target
 from efield.results import OptimizeResult, json_schema
+from efield.results.comparison import COLUMNS
 from efield.results.store import FIELD_FILES, FILES
 from efield.search import optimize as optimize_module
+from efield.targeting import METHODS
 
 
 def run(*arguments):
@@ -372,6 +375,7 @@ def wait(*args, **options):
 efield.model.heads.load_head = lambda *args, **options: block_head(n=2)
 efield.search.optimize.optimize_coil = wait
 from efield.cli import main
+from efield.cli.compare import _summary as comparison_words
 main(["optimize", "--out", {out!r}, "--json", {json!r}])
 """
 
@@ -410,6 +414,7 @@ def stall(candidates, path):
 store.write_candidate_table = stall
 optimize.optimize_coil = lambda *args, **options: result
 from efield.cli import main
+from efield.cli.compare import _summary as comparison_words
 main(["optimize", "mni152-small", "--out", {out!r}])
 """
 
@@ -602,3 +607,30 @@ def test_small_head_from_search_to_field(tmp_path, monkeypatch):
     assert metrics["mean"] == pytest.approx(2 * result.objective.value, rel=1e-5)
     assert metrics["clearance_mm"] == pytest.approx(body["metrics"]["clearance_mm"])
     assert metrics["tilt_deg"] == pytest.approx(0.0, abs=1e-3)
+
+
+# --- the table of a comparison
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_table_of_methods_fits_the_terminal(monkeypatch, columns):
+    """Every number of the table stands whole in its method's line, under a heading that is explained."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    longest = max(METHODS, key=len)
+    good, _, failed = fake_comparison().rows
+    numbers = {"half_value_volume_mm3": 123456.0, "percent_of_optimum": 100.0, "to_optimum_mm": 131.4}
+    reason = "no map was given: " + "say where it lies, " * 10
+    rows = [good | numbers | {"method": longest}, good | {"method": "optimised"}]
+    rows += [failed | {"method": name, "error": reason} for name in ("map-peak", "map-again")]
+    text = comparison_words(fake_comparison(rows=tuple(rows)), None)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= columns
+    line = next(line for line in lines if line.startswith(longest))
+    for key, _, form in COLUMNS:
+        cell = "-" if rows[0][key] is None else format(rows[0][key], form)
+        assert f" {cell}" in line, key
+    assert len(line.split()) == 1 + len(COLUMNS)
+    folded = " ".join(text.split())
+    assert folded.count("no map was given") == 1 and "map-peak, map-again: no map was given" in folded
+    for word in ("to opt.:", "half vol.:", "off tgt.:", "coil-cor.:", "exp. loss:", "P opt. better:"):
+        assert word in folded

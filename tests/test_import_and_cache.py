@@ -89,6 +89,17 @@ def test_import_is_quick():
     assert min(python(code) for _ in range(3)) <= 0.5
 
 
+@pytest.mark.parametrize("argument", ["--version", "--help"])
+def test_the_command_says_what_it_is_without_what_computes(argument):
+    heavy = ["numba", "scipy", "meshio", "matplotlib", "nibabel", "pyamg", "numpy", "rich"]
+    code = (
+        "import json, sys\nfrom efield.cli import main\n"
+        f"main([{argument!r}], standalone_mode=False)\n"
+        f"print(json.dumps([m for m in {heavy} if m in sys.modules]))"
+    )
+    assert python(code) == []
+
+
 def test_names_load_on_first_use():
     code = "import efield, json, sys; efield.Search; print(json.dumps('numba' in sys.modules))"
     assert python(code) is False

@@ -18,6 +18,7 @@ LAYERS = [
     {"tissues"},
     {"frames"},
     {"memory"},
+    {"version"},
     {"kernels"},
     {"io"},
     {"model"},

@@ -28,9 +28,11 @@ from efield.model.coils import load_coil
 from efield.report import charts, save_figures, surfaces, view, write_report
 from efield.report.facts import methods_text
 from efield.report.solid import head_figure
+from efield.results.comparison_picture import _together
 from efield.results.opened import open_result
 from efield.results.result import OptimizeResult
 from efield.results.scene import Scene
+from efield.results.words import digits
 from efield.search.noise import PoseNoise
 from efield.search.robust import robustness
 
@@ -384,6 +386,26 @@ def test_comparison_and_cohort_come_back_as_they_were(tmp_path):
 
 def run(*words):
     return CliRunner().invoke(main, [str(word) for word in words], prog_name="efield")
+
+
+def test_figures_of_a_folder_with_a_comparison_beside(tmp_path):
+    whole_result().save(tmp_path)
+    fake_comparison().save(tmp_path)
+    names = [path.stem for path in save_figures(tmp_path, tmp_path / "figures", format="svg")]
+    assert names == ["scalp", "slices", "yaw", "tolerance", "comparison"]
+
+
+@pytest.mark.parametrize(
+    "value, n, text",
+    [(0.03430, 3, "0.0343"), (1084.2, 3, "1,084"), (298.0, 3, "298"), (503.9, 2, "504"), (99.7, 2, "100")],
+)
+def test_numbers_have_no_powers_of_ten(value, n, text):
+    assert digits(value, n) == text
+
+
+def test_places_that_coincide_share_a_label():
+    places = np.array([[0.0, 0.0], [20.0, 0.0], [0.4, 0.3], [20.0, 5.0]])
+    assert _together(places) == [[0, 2], [1], [3]]
 
 
 def test_commands(tmp_path):

@@ -128,6 +128,11 @@ def test_it_draws_and_asks_for_nothing(driver, report, scheme):
     harmless = "willReadFrequently"  # a hint of Chromium on speed, about plotly's reading of its canvas
     assert [entry for entry in errors if harmless not in entry["message"]] == []
     assert driver.execute_script("return document.querySelectorAll('.gl-container canvas').length") >= 1
+    wide, drawn = driver.execute_script(
+        "const c = document.querySelector('.gl-container canvas');"
+        "return [c.clientWidth * devicePixelRatio, c.width]"
+    )
+    assert abs(drawn - wide) <= 1, "more pixels than the screen has: several times the work"
     solid = pixels(driver, "#head")
     assert n_colours(solid) > 200, "the 3D canvas is blank"
     ink = driver.execute_script("return getComputedStyle(document.querySelector('#yaw .xtick text')).fill")
@@ -158,8 +163,12 @@ def test_layers_views_and_copy(driver, report):
     assert words in ("Copied", "Selected: Ctrl-C")
 
 
-def test_the_pointer_tells_the_field_through_scalp_and_coil(driver, report):
+@pytest.mark.parametrize("shown_again", [False, True])
+def test_the_pointer_tells_the_field_through_scalp_and_coil(driver, report, shown_again):
     opened(driver, report, "light")
+    if shown_again:
+        for shown in (False, True):
+            show(driver, "scalp", shown)
     head = driver.find_element("css selector", "#head")
     found = set()
     for across in range(-100, 101, 25):

@@ -101,7 +101,7 @@ def _show_warning(message, category, filename, lineno, file=None, line=None):
 
 def _show_version(ctx, param, wanted):
     if wanted:
-        from efield.results.provenance import version
+        from efield.version import version
 
         click.echo(f"efield {version()}")
         ctx.exit()

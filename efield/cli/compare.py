@@ -1,5 +1,8 @@
 """``efield compare``: every way of finding the target, in one table."""
 
+import shutil
+import textwrap
+
 import click
 
 from efield.cli.options import (
@@ -125,10 +128,69 @@ def _list_of_methods():
 
 
 def _summary(result, out):
-    warnings = [f"{w.code}: {w.message}" for w in result.warnings]
+    width = shutil.get_terminal_size().columns
+    warnings = [_folded(f"{w.code}: {w.message}", width) for w in result.warnings]
     footer = (
         f"Written to {out}"
         if out
         else "Add --out DIR to keep the table (CSV, JSON, Markdown) and the picture."
     )
-    return "\n".join([result.to_markdown(), *warnings, footer])
+    return "\n".join([*_table(result.rows, width), "", *_failures(result.rows, width), *warnings, footer])
+
+
+# --- the table in a terminal
+
+HEADS = {
+    "to_optimum_mm": "to opt. mm",
+    "mean": "mean E V/m",
+    "p99": "p99 E V/m",
+    "percent_of_optimum": "% of opt.",
+    "half_value_volume_mm3": "half vol. mm3",
+    "off_target": "off tgt. V/m",
+    "coil_cortex_mm": "coil- cor. mm",
+    "expected_loss_percent": "exp. loss %",
+    "probability_optimum_better": "P opt. better",
+}
+"""Headings of the columns, a word on each line, so that the table fits 80 columns; `LEGEND` explains them."""
+
+LEGEND = (
+    "to opt.: from this place to the optimised one, along the scalp. mean, p99: of |E| in the target. "
+    "half vol.: grey matter above half the peak. off tgt.: 99.9th percentile of |E| outside the target. "
+    "coil-cor.: coil to cortex. exp. loss: what this method's placement noise costs on average, - where none "
+    "is published. P opt. better: that the optimised placement, as it lands, gives more than this one."
+)
+
+
+def _table(rows, width):
+    """Lines of the methods that were applied, their numbers under their headings."""
+    heads = [head.split() for head in ("method", *HEADS.values())]
+    tallest = max(map(len, heads))
+    stacked = zip(*([""] * (tallest - len(words)) + words for words in heads), strict=True)
+    lines = [*stacked, *((row["method"], *_cells(row)) for row in rows if row["error"] is None)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    gap = "  " if sum(widths) + 2 * len(HEADS) <= width else " "
+    text = [[name.ljust(widths[0]), *map(str.rjust, cells, widths[1:])] for name, *cells in lines]
+    return [*(gap.join(cells).rstrip() for cells in text), "", _folded(LEGEND, width)]
+
+
+def _cells(row):
+    from efield.results.comparison import COLUMNS
+
+    forms = {key: form for key, _, form in COLUMNS}
+    return ["-" if row[key] is None else format(row[key], forms[key]) for key in HEADS]
+
+
+def _failures(rows, width):
+    """What could not be applied and why, each reason once."""
+    reasons = {}
+    for row in rows:
+        if row["error"] is not None:
+            reasons.setdefault(row["error"], []).append(row["method"])
+    lines = [
+        _folded(f"not applied: {', '.join(names)}: {reason}", width) for reason, names in reasons.items()
+    ]
+    return [*lines, ""] if lines else []
+
+
+def _folded(text, width):
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)

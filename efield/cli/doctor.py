@@ -27,7 +27,8 @@ def doctor():
     """Show versions, threads, the cache of compiled kernels and the optional parts."""
     from efield.kernels._jit import thread_count
     from efield.model.coil_folders import coil_folders
-    from efield.results.provenance import run_info, version
+    from efield.results.provenance import run_info
+    from efield.version import version
 
     rows = [
         ("efield", version()),

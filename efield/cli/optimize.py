@@ -98,7 +98,7 @@ SHARES = {
 @click.option(
     "--certify",
     is_flag=True,
-    help="Bound what any tangential placement can reach, to 1 %; takes a minute.",
+    help="Bound what any tangential placement can reach, to 1 %; takes one to several minutes.",
 )
 @click.option("--certify-to", type=float, metavar="SHARE", help="The same to another share, such as 0.005.")
 @click.option(

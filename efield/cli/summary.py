@@ -3,7 +3,7 @@
 import click
 
 from efield.frames import direction_words
-from efield.results.words import didt_words, objective_words
+from efield.results.words import didt_words, digits, objective_words
 
 _LABEL_WIDTH = 26
 
@@ -151,8 +151,8 @@ def _error_bar(result):
 
 
 def _times(timings):
-    stages = ", ".join(f"{name} {t:.2g} s" for name, t in timings.items() if name != "total" and t >= 0.005)
-    return [("total", f"{timings['total']:.1f} s ({stages})")]
+    stages = [f"{name} {digits(t, 2)} s" for name, t in timings.items() if name != "total" and t >= 0.005]
+    return [("total", f"{timings['total']:.1f} s ({', '.join(stages)})")]
 
 
 def _warnings(result):

@@ -9,7 +9,8 @@ from efield.cohort.workers import MEMORY, Workers
 from efield.errors import CohortError, OutputError
 from efield.results.cohort import CohortResult, remove_tables
 from efield.results.outputs import check_output
-from efield.results.provenance import run_info, version
+from efield.results.provenance import run_info
+from efield.version import version
 
 SUBJECTS = "subjects"
 """Folder of the subjects' folders."""

@@ -16,13 +16,13 @@ from efield.model.m2m import SubjectFolder, is_subject_folder
 from efield.model.target import as_target
 from efield.model.target_text import parse_target
 from efield.results.plain import plain
-from efield.results.provenance import version
 from efield.scalp.fiducials import read_fiducials
 from efield.search.constraints import Constraints
 from efield.search.objectives import make_objective
 from efield.search.optimize import optimize_coil
 from efield.targeting import METHODS, PeakMap
 from efield.targeting.compare import compare_targeting
+from efield.version import version
 
 STUDIES = {"optimize": optimize_coil, "compare": compare_targeting}
 

@@ -64,8 +64,8 @@ def yaw_figure(result):
         name="optimum, forward solution",
         hovertemplate=f"optimum %{{x:.1f}}°: %{{y:.4g}} {unit}<extra></extra>",
     )
-    ticks = list(range(-180, 181, 60))
-    axis = {"title": {"text": "yaw, degrees (+: to the left)"}, "tickvals": ticks}
+    ticks = list(range(-180, 181, 90))
+    axis = {"title": {"text": "yaw, degrees (+: to the left)"}, "tickvals": ticks, "range": [-182, 182]}
     words = {"title": {"text": f"{label(objective_words(result.objective.name))}, {unit}"}}
     return go.Figure([line, best], base_layout(height=340, xaxis=axis, yaxis=words | {"automargin": True}))
 
@@ -110,7 +110,7 @@ def tolerance_figure(result):
         grid.add_vrect(x0=low, x1=high, fillcolor=GREEN, opacity=0.14, line_width=0, **place)
         grid.add_hline(y=limit, line={"color": GREY, "dash": "dot", "width": 1.2}, **place)
         grid.update_xaxes(title={"text": titles[k], "standoff": 4, "font": {"size": 12}}, **place)
-    grid.update_yaxes(title={"text": "% of the optimum"}, col=1)
+    grid.update_yaxes(title={"text": "% of optimum", "font": {"size": 12}}, col=1)
     return grid.update_layout(base_layout(height=620, showlegend=False))
 
 
@@ -193,9 +193,11 @@ def comparison_figure(comparison):
         )
         for row, name in zip(rows, names, strict=True)
     ]
+    reach = 1.02 * max(row["mean"] for row in rows)
     axes = {
-        "xaxis": {"title": {"text": "mean |E|, V/m"}, "range": [0.0, 1.1 * max(row["mean"] for row in rows)]},
+        "xaxis": {"title": {"text": "mean |E|, V/m"}, "range": [0.0, reach]},
         "yaxis": {"autorange": "reversed", "automargin": True, "showgrid": False},
         "showlegend": False,
+        "margin": {"l": 56, "r": 56, "t": 24, "b": 44},  # room for the shares, however narrow the chart
     }
     return go.Figure(bars, base_layout(height=90 + 30 * len(rows), **axes))

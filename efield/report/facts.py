@@ -4,7 +4,7 @@ import numpy as np
 
 from efield.errors import LandmarkError
 from efield.frames import direction_words
-from efield.results.words import didt_words, objective_words
+from efield.results.words import didt_words, digits, objective_words
 from efield.scalp.geodesic import geodesic
 from efield.scalp.marks import tape_instructions
 from efield.scalp.ten_ten import ten_ten
@@ -193,7 +193,7 @@ def provenance_rows(result):
         ("finished", run.get("finished_utc")),
         ("on", _settings({key: run.get(key) for key in ("platform", "python")})),
         ("packages", _settings(run.get("packages"))),
-        ("time", ", ".join(f"{name} {t:.2g} s" for name, t in result.timings.items() if t >= 0.005)),
+        ("time", ", ".join(f"{name} {digits(t, 2)} s" for name, t in result.timings.items() if t >= 0.005)),
     ]
     return [(what, value) for what, value in rows if value not in (None, "")]
 

@@ -15,7 +15,7 @@ from efield.results.cohort import CohortResult
 from efield.results.cohort_picture import cohort_figure
 from efield.results.comparison import TargetingComparison
 from efield.results.comparison_picture import comparison_figure
-from efield.results.opened import open_result, result_file, with_field
+from efield.results.opened import comparison_beside, open_result, result_file, with_field
 from efield.results.outputs import check_output
 from efield.results.picture import scalp_figure
 from efield.results.words import didt_words, objective_words
@@ -46,7 +46,8 @@ def save_figures(result, directory, *, format="pdf"):
     ----------
     result : result object, or path-like
         Of ``optimize`` (``scalp``, ``slices``, ``yaw``, ``tolerance``), ``simulate`` (``slices``),
-        ``compare`` (``comparison``) or ``cohort`` (``cohort``); or the folder it was saved in.
+        ``compare`` (``comparison``) or ``cohort`` (``cohort``); or the folder it was saved in, which may
+        hold a comparison beside the result of ``optimize`` or ``simulate``.
     directory : path-like
     format : {"pdf", "svg", "png"}
 
@@ -83,7 +84,9 @@ def figures_of(result):
         folder = result_file(result).parent
         result = open_result(result)
         if hasattr(result, "placement"):
-            result = with_field(result, folder)
+            beside = comparison_beside(folder)
+            drawn = figures_of(with_field(result, folder))
+            return drawn if beside is None else drawn | figures_of(beside)
     if isinstance(result, TargetingComparison):
         return {"comparison": comparison_figure(result)}
     if isinstance(result, CohortResult):
@@ -137,7 +140,7 @@ def slices_figure(result):
         plot.plot(centre[right], centre[up], "+", color=ORANGE, ms=12, mew=2)
         plot.set(xlabel=AXES[right], ylabel=AXES[up], aspect="equal")
         plot.set_title(f"{name}, {AXES[across][0]} = {centre[across]:.1f} mm", fontsize=10)
-    bar = figure.colorbar(image, ax=plots, shrink=0.8, pad=0.01)
+    bar = figure.colorbar(image, ax=plots, shrink=0.8, pad=0.01, extend="max")
     bar.set_label(f"|E|, V/m at {didt_words(result.didt)}")
     return figure
 
@@ -160,9 +163,10 @@ def _yaw_figure(result):
     yaw, values, _ = curve
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     plot = figure.add_subplot()
-    plot.plot(yaw, values, color=BLUE, lw=1.8)
+    plot.plot(yaw, values, color=BLUE, lw=1.8, label="search, nearest position")
     best = result.placement_info["yaw_to_midline_deg"], result.objective.value
-    plot.plot(*best, marker="*", ms=13, color=ORANGE, ls="none")
+    plot.plot(*best, marker="*", ms=13, color=ORANGE, ls="none", label="optimum, forward solution")
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8, frameon=False)
     plot.set_xticks(range(-180, 181, 60))
     plot.set_xlabel("yaw to the midline, degrees (+: handle to the left)")
     at = f"{result.objective.unit} at {didt_words(result.didt)}"
@@ -183,7 +187,8 @@ def _tolerance_figure(result):
         plot.axhline(limit, color=GREY, lw=0.9, ls=":")
         plot.set_xlabel(DIRECTIONS[name], fontsize=9)
         _open_frame(plot)
-    figure.supylabel(f"{objective_words(result.robustness['functional'])}, % of the optimum", fontsize=9)
+    what = objective_words(result.robustness["functional"])
+    figure.supylabel(f"{what}, % of the optimum (dotted: {limit:.3g} %)", fontsize=9, parse_math=False)
     return figure
 
 

@@ -7,6 +7,9 @@ from efield.report.extra import need
 from efield.report.surfaces import Shell, cortex
 from efield.report.theme import FIELD_MAP, ORANGE
 
+SCALARS = "magnitude of E, V/m"
+"""VTK takes the bars of |E| for borders of columns."""
+
 
 def view(what, *, plotter=None):
     """Show |E| on the cortex under a translucent scalp, with the coil's pose where it is known.
@@ -40,8 +43,9 @@ def view(what, *, plotter=None):
     shell = cortex(field.head, np.asarray(field.magnitude))
     if shell is not None:
         surface = _poly(pyvista, shell)
-        surface["|E|, V/m"] = shell.values
-        plotter.add_mesh(surface, scalars="|E|, V/m", cmap=FIELD_MAP.lower(), smooth_shading=True)
+        surface[SCALARS] = shell.values
+        limits = 0.0, float(shell.values.max())
+        plotter.add_mesh(surface, scalars=SCALARS, clim=limits, cmap=FIELD_MAP.lower(), smooth_shading=True)
     plotter.add_mesh(_poly(pyvista, Shell(scalp.vertices_mm, scalp.triangles)), color="tan", opacity=0.2)
     if field.placement is not None:
         pose = np.asarray(field.placement.matsimnibs)

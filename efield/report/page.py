@@ -12,10 +12,10 @@ from efield.report.extra import need
 from efield.report.solid import head_figure
 from efield.report.theme import CONFIG
 from efield.results.comparison import COLUMNS, TargetingComparison
-from efield.results.opened import open_result, result_file, with_field
+from efield.results.opened import comparison_beside, open_result, result_file, with_field
 from efield.results.outputs import check_output_file
 from efield.results.result import OptimizeResult, SimulateResult
-from efield.results.words import didt_words, objective_words
+from efield.results.words import didt_words, digits, objective_words
 
 FIELD_GONE = "The field (field.msh) is not in the result folder: no head, no distribution, no landmarks."
 SCENE_GONE = "The coil and the target's elements (scene.npz) are not in the result folder."
@@ -68,8 +68,7 @@ def _gather(result):
         return None, found
     if not isinstance(found, OptimizeResult | SimulateResult):
         raise FormatError(f"{result} holds {found.schema}, which has no report; see `efield figures`")
-    beside = folder / "comparison.json"
-    return with_field(found, folder), open_result(beside) if beside.is_file() else None
+    return with_field(found, folder), comparison_beside(folder)
 
 
 def _contents(result, comparison, fiducials):
@@ -162,7 +161,7 @@ def _render(contents):
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["point"] = facts.point
+    environment.filters |= {"point": facts.point, "digits": digits}
     folder = files("efield.report").joinpath("templates")
     script = folder.joinpath("report.js").read_text(encoding="utf-8")
     plotly = files("efield.report").joinpath("vendor", "plotly-gl3d.min.js").read_text(encoding="utf-8")

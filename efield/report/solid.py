@@ -57,7 +57,8 @@ def head_figure(result):
         if group:
             layers.append((name, list(range(len(traces), len(traces) + len(group))), shown))
             traces += [trace.update(visible=shown) for trace in group]
-    hidden = {"visible": False, "showbackground": False}
+    hidden = dict.fromkeys(("showbackground", "showgrid", "showline", "showspikes", "zeroline"), False)
+    hidden |= {"showticklabels": False, "ticks": "", "tickvals": [], "title": {"text": ""}}
     layout = base_layout(
         scene={
             "aspectmode": "data",

@@ -8,6 +8,8 @@ from efield.frames import direction_words
 from efield.results.picture import picture_axes
 from efield.results.words import didt_words
 
+ONE_LABEL_MM = 1.5
+
 
 def save_comparison_picture(comparison, path, *, dpi=150):
     """Draw a `TargetingComparison` and write it as PNG."""
@@ -44,15 +46,36 @@ def _draw_places(plot, rows, target, colours):
     axes = picture_axes(outward / np.linalg.norm(outward))
     flat, ways = (scalp - target) @ axes.T, handles @ axes.T
     plot.quiver(*flat.T, *ways.T, color=colours, angles="xy", scale=14, width=0.005)
-    for k, (place, colour) in enumerate(zip(flat, colours, strict=True), start=1):
-        plot.plot(*place, marker="o", ms=11, color=colour, mec="white")
-        plot.annotate(str(k), place, color="white", fontsize=6.5, ha="center", va="center")
+    for group in _together(flat):
+        single = len(group) == 1  # several stand one under the other, beside their place
+        plot.annotate(
+            "\n".join(str(k + 1) for k in group),
+            flat[group[0]],
+            color="white",
+            fontsize=6.5,
+            ha="center" if single else "right",
+            va="center" if single else "top",
+            bbox={"boxstyle": "round,pad=0.3", "fc": colours[group[0]], "ec": "white"},
+        )
     plot.plot(0, 0, marker="o", ms=22, mfc="none", mec="#1a1a1a")
     right, up = (direction_words(axis) for axis in axes)
     plot.set_xlabel(f"mm from the target (circle), towards {right} →")
     plot.set_ylabel(f"mm, towards {up} →")
     plot.set_aspect("equal")
     plot.margins(0.2)
+
+
+def _together(places):
+    """Indices of places that lie so near that they share one label, the most crowded label first."""
+    groups = []
+    for k, place in enumerate(places):
+        near = (g for g in groups if np.linalg.norm(places[g[0]] - place) < ONE_LABEL_MM)
+        group = next(near, None)
+        if group is None:
+            groups.append([k])
+        else:
+            group.append(k)
+    return sorted(groups, key=len, reverse=True)
 
 
 def _draw_bars(plot, rows, colours):

@@ -12,7 +12,9 @@ from efield.results.store import RESULT, load, read_result_json
 
 FIELD = "field.msh"
 
-RECORDS = (RESULT, "comparison.json", "cohort.json")
+COMPARISON = "comparison.json"
+
+RECORDS = (RESULT, COMPARISON, "cohort.json")
 """Files by which a folder is told to be a result, first come first opened."""
 
 
@@ -62,6 +64,12 @@ def with_field(result, folder):
     field = load_field(path, conductivity=stated)
     head = replace(field.head, name=source["head"], space=source["space"])  # which no mesh file states
     return replace(result, field=replace(field, head=head))
+
+
+def comparison_beside(folder):
+    """The comparison that lies in the folder of another result; None where there is none."""
+    beside = Path(folder) / COMPARISON
+    return open_result(beside) if beside.is_file() else None
 
 
 def result_file(path):

@@ -1,12 +1,12 @@
 """Where a number comes from: inputs by hash, settings, versions."""
 
 import datetime
-import importlib
 import importlib.metadata
 import platform
 
 from efield.fem.assemble import DADT_RULE
 from efield.tissues import TISSUE_NAMES
+from efield.version import version
 
 _PACKAGES = ("numpy", "scipy", "numba", "pyamg", "meshio", "nibabel")
 
@@ -44,11 +44,6 @@ def provenance(head, coil, *, element_order=1, **settings):
         **settings,
         "run": run_info(),
     }
-
-
-def version():
-    """Version of efield; the package itself states it and may not be imported by name here."""
-    return importlib.import_module("efield").__version__
 
 
 def run_info():

@@ -18,3 +18,9 @@ def objective_words(name):
 def didt_words(didt):
     """dI/dt in the unit of stimulators: ``"1 A/µs"``."""
     return f"{didt / 1e6:.4g} A/µs"
+
+
+def digits(value, n=3):
+    """A number by `n` digits, but by all of those before the point: 0.0343, 1.12, 1,084."""
+    text = f"{value:#.{n}g}"
+    return f"{value:,.0f}" if "e+" in text or text.endswith(".") else text

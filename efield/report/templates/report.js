@@ -43,8 +43,11 @@
     const room = plots[name].clientWidth / plots[name].clientHeight;
     if (name === "head" && room < 1) // a narrow window: step back until the coil fits
       for (const axis of "xyz") figure.layout.scene.camera.eye[axis] /= Math.max(room, 0.5);
+    // As many pixels as the screen has, up to plotly's own 2, which on a common screen are four times as many.
+    figure.config.plotGlPixelRatio = Math.min(Math.max(window.devicePixelRatio, 1), 2);
     await Plotly.newPlot(plots[name], figure.data, figure.layout, figure.config);
-    if (name === "head") seeThrough(plots[name]);
+    if (name === "head") // when the pointer comes: doing it at once would draw the head twice; a layer shown again is new
+      plots[name].addEventListener("pointerenter", () => seeThrough(plots[name]));
     performance.mark(name);
   }
 
