@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from efield.analytic.shapes import random_layered_sphere
+from efield.analytic.shapes import box, random_layered_sphere
 from efield.model.coil import Coil
 from efield.model.head import HeadModel
 from efield.model.heads import load_head
@@ -46,3 +46,16 @@ def sphere():
 def mni_small():
     """The small built-in head, prepared."""
     return prepare(load_head("mni152-small"))
+
+
+def tensors(rng, n):
+    """Random conductivity tensors (n, 3, 3), S/m."""
+    factor = np.eye(3) + rng.uniform(-0.4, 0.4, (n, 3, 3))
+    return rng.uniform(0.1, 2.0, (n, 1, 1)) * factor @ factor.swapaxes(1, 2)
+
+
+@cache
+def small_cube():
+    """A jittered box with a random tensor in each of its 162 tetrahedra, at second order."""
+    mesh = box(3, 60.0, jitter=0.15, seed=3)
+    return prepare(HeadModel(mesh, tensors(np.random.default_rng(5), len(mesh.tets))), element_order=2)

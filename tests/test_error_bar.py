@@ -7,14 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small_heads import QUICK, few_dipoles, mni_small
+from small_heads import QUICK, few_dipoles, mni_small, small_cube
 
 import efield
 from efield.adjoint import patch as patch_module
 from efield.adjoint.correction import Corrections
 from efield.adjoint.jacobi_cg import jacobi_cg
 from efield.adjoint.patch import RefinedPatch, tets_around
-from efield.analytic.shapes import box
 from efield.forward import solve_potentials
 from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
@@ -135,16 +134,9 @@ def test_the_error_bar_is_as_wide_as_its_last_step():
     assert discretization.half_width(-1.0, [1e-6]) == discretization.FLOOR
 
 
-def tensors(rng, n):
-    factor = np.eye(3) + rng.uniform(-0.4, 0.4, (n, 3, 3))
-    return rng.uniform(0.1, 2.0, (n, 1, 1)) * factor @ factor.swapaxes(1, 2)
-
-
 @pytest.fixture(scope="module")
 def cube():
-    """A jittered box of 162 tetrahedra with a random tensor in each, at second order."""
-    mesh = box(3, 60.0, jitter=0.15, seed=3)
-    return prepare(HeadModel(mesh, tensors(np.random.default_rng(5), len(mesh.tets))), element_order=2)
+    return small_cube()
 
 
 def in_eight(head):

@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
-from small_heads import QUICK, few_dipoles, mni_small
+from small_heads import QUICK, few_dipoles, mni_small, small_cube
 
 import efield
 from efield.adjoint.current import adjoint_currents, lumped, mean_field_weights
@@ -31,16 +31,9 @@ PAIRS = list(itertools.combinations(range(4), 2))
 RADII_MM = (60.0, 75.0, 90.0)
 
 
-def tensors(rng, n):
-    factor = np.eye(3) + rng.uniform(-0.4, 0.4, (n, 3, 3))
-    return rng.uniform(0.1, 2.0, (n, 1, 1)) * factor @ factor.swapaxes(1, 2)
-
-
 @pytest.fixture(scope="module")
 def cube():
-    """A jittered box with a random tensor in each of its 162 tetrahedra, at second order."""
-    mesh = box(3, 60.0, jitter=0.15, seed=3)
-    return prepare(HeadModel(mesh, tensors(np.random.default_rng(5), len(mesh.tets))), element_order=2)
+    return small_cube()
 
 
 def quadrature():
