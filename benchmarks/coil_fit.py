@@ -6,7 +6,7 @@ A of coils of known dipoles is sampled on grids of several steps and shifts, in 
 `.nii.gz` holds it, also with noise; equivalent dipoles are fitted, and A of theirs and of the coil's are
 compared in the nearer half of a ball of 75 mm, a brain, that comes within 12 mm of the nearest dipole: rms of
 the difference over rms, and largest difference over largest |A|. Beside it stands the error that the
-fit reports. Coils: built-in ones, and files of ../shared/data/coils where present. Takes two minutes.
+fit reports. Coils: built-in ones, and files of ../shared/data/coils where present. Takes three minutes.
 """
 
 import argparse
