@@ -115,6 +115,19 @@ def test_reported_error_is_the_error(wire_coil):
     assert wire_coil.fit_error / 5 < whole < 5 * wire_coil.fit_error
 
 
+@pytest.mark.parametrize(("error", "warned"), [(0.9e-3, False), (1.1e-3, True)])
+def test_loading_warns_of_a_fit_worse_than_a_thousandth(tmp_path, monkeypatch, error, warned):
+    fit = coil_fit.Fit(np.zeros((1, 3)), np.eye(3)[:1], np.zeros((1, 3)), error, None)
+    monkeypatch.setattr("efield.model.coils.fit_wires", lambda *args, **kwargs: fit)
+    starts, ends = loop(40)
+    write_lines(tmp_path / "loop.tcd", (starts + ends) / 2, ends - starts)
+    if warned:
+        with pytest.warns(UserWarning, match=r"loop\.tcd.* reproduce its field to 0\.11 % only"):
+            load_coil(tmp_path / "loop.tcd")
+    else:
+        assert load_coil(tmp_path / "loop.tcd").fit_error == error
+
+
 def test_points_are_middles_or_starts_as_the_wire_joins_up():
     starts, ends = loop(60)
     for points, reading in (((starts + ends) / 2, "middle"), (starts, "start")):

@@ -106,7 +106,7 @@ def landing(radius_mm=30.0):
     values = PEAK * (1 - FALL * away2)[:, None] * np.array([0.5, 1.0, 0.5, 1.0])
     optimum = SimpleNamespace(
         candidates=SimpleNamespace(scalp_mm=points, yaw_deg=yaw, values=values),
-        search={"center_mm": [0.0, 0, 90], "radius_mm": radius_mm},
+        search={"center_mm": [0.0, 0, 90], "radius_mm": radius_mm, "spacing_mm": 1.0},
         placement=Placement(pose_from_yaw(np.array([0.0, 0, 94]), np.array([0.0, 0, -1]), 0.0)),
     )
     return Landing(optimum, SimpleNamespace(model=SimpleNamespace(scalp=round_head())))
@@ -142,6 +142,17 @@ def test_no_expectation_beyond_the_grid():
     assert landing().of(at(30 - NARROW.reach_mm + 0.1), NARROW) is None
     assert landing().of(at(30 - NARROW.reach_mm - 0.1), NARROW) is not None
     assert landing(radius_mm=10.0).optimum_beats(None, 1.0) is None
+
+
+def test_no_expectation_where_the_coil_cannot_be_placed():
+    """The grid leaves such places out: none within reach, or the nearest beyond two of its steps."""
+    for hole in (20.0, 2.1):
+        gap = landing()
+        left = np.linalg.norm(gap._candidates.scalp_mm - [5.0, 0, 90], axis=1) > hole
+        gap._candidates.scalp_mm = gap._candidates.scalp_mm[left]
+        gap._candidates.values = gap._candidates.values[left]
+        assert gap.of(at(5.0), NARROW) is None
+        assert gap.of(at(5.0), PlacementNoise(0.5, "made up")) is None
 
 
 def test_probability_that_the_optimum_is_better():

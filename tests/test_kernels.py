@@ -229,9 +229,10 @@ def ray_hits_arguments(rng):
 
 
 def crossings_arguments(rng):
-    surface = layered_sphere((50.0,), (5,), 25.0)
-    corners = surface.nodes_mm[surface.boundary_faces]
-    return 0, 60, rng.uniform(-60, 60, (60, 3)), corners, np.zeros(60, bool)
+    sphere = layered_sphere((50.0,), (5,), 25.0)
+    surface = TriSurface.of_faces(sphere.nodes_mm, sphere.boundary_faces)
+    points = rng.uniform(-60, 60, (60, 3))
+    return 0, 60, points, surface.corners_mm, *surface._columns, np.zeros(60, bool)
 
 
 def thin_arguments(rng):
@@ -252,13 +253,14 @@ def raster_heights_arguments(rng):
     return corners, -53.1, -42.3, 3.7, *out  # some of the grid, and of the sphere, lies outside the other
 
 
-def smallest_gaps_arguments(rng):
+def keeps_off_arguments(rng):
     poses = np.array([np.column_stack([random_rotation(rng), rng.uniform(-5, 5, 3)]) for _ in range(6)])
     turn = rng.uniform(0, 6, 3)
     field = rng.standard_normal((41, 41)), rng.uniform(0.5, 1, (41, 41))
     place = np.array([-20.0, -20.0, 0.0]), 1.0
-    points = rng.uniform(-8, 8, (9, 3))
-    return 0, 6, poses, points, np.cos(turn), np.sin(turn), *field, *place, np.zeros((6, 3))
+    points = rng.uniform(-8, 8, (9, 3)) + [0, 0, 9]
+    asked = rng.random((6, 3)) < 0.8
+    return 0, 6, poses, points, np.cos(turn), np.sin(turn), *field, *place, -2.0, asked
 
 
 def tets_arguments(rng, *out):
@@ -385,7 +387,7 @@ CASES = {
     triangles.smooth_normals: smooth_normals_arguments,
     triangles.closest_points: closest_points_arguments,
     triangles.raster_heights: raster_heights_arguments,
-    triangles.smallest_gaps: smallest_gaps_arguments,
+    triangles.keeps_off: keeps_off_arguments,
     triangles.closest_on_triangle: lambda rng: (*rng.standard_normal(3), rng.standard_normal((3, 3))),
     topology.signed_volumes: lambda rng: tets_arguments(rng, ()),
     topology.barycentres: lambda rng: tets_arguments(rng, (3,)),

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import nibabel
 import numpy as np
@@ -375,6 +376,67 @@ def test_brainsight_names_the_frame_of_the_image(tmp_path, image, format, line):
         written(tmp_path, format, NamedPlacement(at_vertex(), name="a"), image=image).read_text().splitlines()
     )
     assert lines[:2] == [f"# Version: {14 if '14' in format else 12}", line]
+
+
+@pytest.mark.parametrize("kinds", [("target",), ("sample",), ("target", "sample")])
+def test_simnibs_reads_the_brainsight_file(tmp_path, kinds):
+    """Its reader (simnibs/utils/nnav.py) takes every line after a table's column names for a row of it, up to
+    one that begins with #; at the end of the file it takes the empty one, too, after samples."""
+    placements = [p for k in kinds for p in random_placements(2, kind=k)]
+    lines = written(tmp_path, "brainsight", placements).read_text(encoding="utf-8").split("\n")
+    assert "# Coordinate system: NIfTI:Aligned" in lines and "# Encoding: UTF-8" in lines
+    first = next(i for i, line in enumerate(lines) if line.startswith(("# Target Name", "# Sample Name")))
+    counted = {}
+    for line in lines[first:]:
+        if line.startswith("# "):
+            table, names = line[2:].split()[0], line[2:].split("\t")
+            counted.setdefault(table, 0)
+        elif line or table == "Sample":
+            row = dict(zip(names, line.split("\t"), strict=True))
+            assert all(np.isfinite(float(row[f"m{i}n{j}"])) for i in range(3) for j in range(3))
+            assert all(np.isfinite(float(row[f"Loc. {axis}"])) for axis in "XYZ")
+            counted[table] += 1
+    assert [counted.get(k.capitalize(), 0) for k in ("target", "sample")] == [
+        2 * (k in kinds) for k in ("target", "sample")
+    ]
+
+
+def test_simnibs_reads_localite_and_softaxic_files(tmp_path):
+    """The elements and attributes that its readers look up without a default (simnibs/utils/nnav.py)."""
+    placements = random_placements(2)
+    matrix = [f"data{i}{j}" for i in range(4) for j in range(4)]
+    root = ElementTree.parse(written(tmp_path, "localite", placements)).getroot()
+    assert root.get("coordinateSpace") == "RAS"
+    markers = [m.find("Marker") for m in root.iter("InstrumentMarker")]
+    assert len(markers) == 2 and all(m.get("description") for m in markers)
+    assert all(np.isfinite(float(m.find("Matrix4D").get(key))) for m in markers for key in matrix)
+    triggers = list(
+        ElementTree.parse(written(tmp_path, "localite-trigger", placements)).getroot().iter("TriggerMarker")
+    )
+    assert len(triggers) == 2 and all(t.get("description") for t in triggers)
+    for trigger in triggers:
+        assert all(np.isfinite(float(trigger.find("Matrix4D").get(key))) for key in matrix)
+        values = {v.get("key"): v.get("response") for v in trigger.find("ResponseValues").findall("Value")}
+        assert values == {"valueA": "NaN", "amplitudeA": "NaN"}  # known: dI/dt is 1 A/us by its default then
+    points = list(ElementTree.parse(written(tmp_path, "softaxic", placements)).getroot().iter("fmp"))
+    assert len(points) == 2 and all(p.attrib["id"] for p in points)
+    keys = [*(f"m{i}{j}" for i in range(3) for j in range(3)), "x", "y", "z"]
+    assert all(np.isfinite(float(p.find("fp").attrib[key])) for p in points for key in keys)
+
+
+def test_invesalius_reads_its_file(tmp_path, image):
+    """Its reader (invesalius/data/markers/marker.py, from_dict) looks these columns up without a default."""
+    needed = "x y z alpha beta gamma r g b x_seed y_seed z_seed x_cortex y_cortex z_cortex alpha_cortex "
+    needed += "beta_cortex gamma_cortex size label is_target session_id"
+    path = written(tmp_path, "invesalius", random_placements(2), image=image)
+    magic, header, *rows = path.read_text(encoding="utf-8").splitlines()
+    assert magic.startswith("##INVESALIUS3_MARKER_FILE_") and int(magic.split("_")[-1]) in range(5)
+    names = [name.strip('"') for name in header.split("\t")]
+    assert set(needed.split()) <= set(names) and len(rows) == 2
+    for row in rows:
+        values = dict(zip(names, row.split("\t"), strict=True))
+        assert all(np.isfinite(float(values[k])) for k in needed.split()[:6])
+        assert int(values["marker_type"]) in range(5)
 
 
 def test_ant_names_its_image(tmp_path, image):

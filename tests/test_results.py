@@ -256,6 +256,29 @@ def test_field_files_open_elsewhere(no_picture, tmp_path, name):
     np.testing.assert_array_equal(tags, field.head.tags)
 
 
+def test_vtk_opens_the_field(no_picture, tmp_path):
+    xml = pytest.importorskip("vtkmodules.vtkIOXML", reason="VTK is not installed (efield[view])")
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+
+    field = fake_field()
+    fake_optimize_result(field=field).save(tmp_path)
+    reader = xml.vtkXMLUnstructuredGridReader()
+    reader.SetFileName(str(tmp_path / "field.vtu"))
+    reader.Update()
+    grid = reader.GetOutput()
+    assert reader.GetErrorCode() == 0
+    data = grid.GetCellData()
+    arrays = {data.GetArrayName(k): vtk_to_numpy(data.GetArray(k)) for k in range(data.GetNumberOfArrays())}
+    assert sorted(arrays) == ["E", "magnE", "tag"]
+    np.testing.assert_allclose(arrays["E"], field.E, rtol=1e-6)
+    np.testing.assert_allclose(arrays["magnE"], np.linalg.norm(field.E, axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(arrays["tag"], field.head.tags)
+    np.testing.assert_array_equal(vtk_to_numpy(grid.GetPoints().GetData()), field.head.nodes_mm)
+    corners = vtk_to_numpy(grid.GetCells().GetConnectivityArray()).reshape(-1, 4)
+    np.testing.assert_array_equal(corners, field.head.tets)
+    assert {grid.GetCellType(k) for k in range(grid.GetNumberOfCells())} == {10}  # VTK_TETRA
+
+
 def test_saving_again_leaves_nothing_of_the_earlier_result(no_picture, tmp_path):
     fake_optimize_result(field=fake_field()).save(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from oracles import jacobian
+from oracles import jacobian, random_rotation
 from small_heads import RADIUS_MM, mni_small, sphere
 
 from efield.analytic.shapes import box, layered_sphere
 from efield.errors import MeshError
+from efield.model.coil_extent import SECTORS, ExtentBlocks
 from efield.model.mesh import TetMesh
 from efield.model.surface import NORMAL_RADIUS_MM, TriSurface, outer_scalp
 
@@ -103,12 +104,29 @@ def test_sign_of_the_distance_to_something_sharp():
     np.testing.assert_array_equal(blade.signed_distance(points) < 0, inside)
 
 
-def test_nearest_of_keeps_the_nearest(scalp):
+def test_bounds_hold_the_signed_distance(scalp):
     points = near(scalp, 500, 40.0, seed=3)
-    points = points[~scalp.contains(points)]
-    kept = scalp.nearest_of(points)
-    assert len(kept) < len(points)
-    assert scalp.closest(kept)[1].min() == scalp.closest(points)[1].min()
+    low, high = scalp.signed_bounds(points)
+    signed = scalp.signed_distance(points)
+    assert (signed < 0).any() and (signed > 0).any()
+    assert (low <= signed + 1e-9).all() and (signed <= high + 1e-9).all()
+    assert (high - low).max() <= scalp._largest_radius_mm + 1e-9
+
+
+def test_lowest_points_of_a_coil_are_among_those_measured(scalp):
+    rng = np.random.default_rng(5)
+    cloud = rng.uniform(-70, 70, (4000, 3)) * [1, 1, 0.3]
+    blocks = ExtentBlocks.of(cloud)
+    for _ in range(8):
+        pose = np.eye(4)
+        pose[:3, :3] = random_rotation(rng)
+        pose[:3, 3] = scalp.centroids_mm[rng.integers(len(scalp.centroids_mm))] + rng.uniform(-30, 30, 3)
+        signed = scalp.signed_distance(cloud @ pose[:3, :3].T + pose[:3, 3])
+        measured = blocks.lowest(cloud, pose, scalp)
+        assert len(measured) < len(cloud) / 4
+        for sector in range(SECTORS):
+            mine = blocks.sector == sector
+            assert signed[mine].min() == signed[measured[blocks.sector[measured] == sector]].min()
 
 
 # --- inside

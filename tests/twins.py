@@ -223,7 +223,7 @@ def ray_hits(begin, end, origins, directions, triangles, low, size, shape, start
                 nearest[i], face[i] = t, f
 
 
-def crossings(begin, end, points, triangles, inside):
+def crossings(begin, end, points, triangles, corner, size, shape, starts, order, inside):
     """Parity of the crossings of one slanted ray."""
     direction = np.array([0.3, 0.5, 0.81])
     for i in range(begin, end):
@@ -296,13 +296,13 @@ def raster_heights(corners, origin_x, origin_y, step, heights, slopes):
 # --- tetrahedra
 
 
-def smallest_gaps(begin, end, poses, points, cosines, sines, heights, slopes, origin, step, gaps):
+def keeps_off(begin, end, poses, points, cosines, sines, heights, slopes, origin, step, least, clear):
     for i in range(begin, end):
         for j, (c, s) in enumerate(zip(cosines, sines, strict=True)):
             turned = points @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]).T
             local = turned @ poses[i, :, :3].T + poses[i, :, 3]
             x, y = np.round((local[:, :2] - origin[:2]) / step).astype(int).T
-            gaps[i, j] = np.min((local[:, 2] - heights[x, y]) * slopes[x, y])
+            clear[i, j] &= np.min((local[:, 2] - heights[x, y]) * slopes[x, y]) >= least
 
 
 def signed_volumes(begin, end, nodes, tets, out):

@@ -87,16 +87,23 @@ def _crossing(origin, direction, triangle):
 
 
 @jit
-def crossings(begin, end, points, triangles, inside):
+def crossings(begin, end, points, triangles, corner, size, shape, starts, order, inside):
     """Inside test: an odd number of crossings of the ray from a point along +z.
 
     Edges are taken half open and from their lower end, so a ray through an edge or a vertex
-    counts its triangles once. `triangles` (n_faces, 3, 3) closed, `inside` (n,) bool.
+    counts its triangles once. `triangles` (n_faces, 3, 3) closed, `inside` (n,) bool. Column c of
+    `shape` columns along z touches the triangles ``order[starts[c]:starts[c + 1]]``.
     """
     for i in range(begin, end):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         odd = False
-        for f in range(triangles.shape[0]):
+        cx, cy = int(np.floor((x - corner[0]) / size)), int(np.floor((y - corner[1]) / size))
+        if not (0 <= cx < shape[0] and 0 <= cy < shape[1]):
+            inside[i] = False
+            continue
+        column = cx * shape[1] + cy
+        for k in range(starts[column], starts[column + 1]):
+            f = order[k]
             over = False
             for a in range(3):
                 b = a + 1 if a < 2 else 0
@@ -308,27 +315,29 @@ def raster_heights(corners, origin_x, origin_y, step, heights, slopes):
 
 
 @jit
-def smallest_gaps(begin, end, poses, points, cosines, sines, heights, slopes, origin, step, gaps):
-    """Smallest height of a coil's points over a height field, at every position and turn of the coil.
+def keeps_off(begin, end, poses, points, cosines, sines, heights, slopes, origin, step, least, clear):
+    """Whether a coil's points keep a height over a height field, at every position and turn of the coil.
 
     Parameters
     ----------
     poses : (n, 3, 4) array
         Coil to the field's frame, before the turn.
     points : (n_points, 3) array
-        In the coil's frame.
+        In the coil's frame; those looked at first are the first.
     cosines, sines : (n_turns,) arrays
         Of turns about the coil's z axis.
     heights, slopes : (nx, ny) arrays
         As :func:`raster_heights` leaves them; grid point (0, 0) lies at `origin` (3,).
-    gaps : (n, n_turns) array
-        The height over the surface times the slope under it: the distance to a plane.
+    least : float
+        Of the height over the surface times the slope under it: the distance to a plane.
+    clear : (n, n_turns) bool array
+        Looked at where it is true, and left true where all points keep off.
     """
     for i in range(begin, end):
         pose = poses[i]
         for j in range(cosines.size):
-            gap = np.inf
-            for k in range(points.shape[0]):
+            k = 0 if clear[i, j] else points.shape[0]
+            while k < points.shape[0]:
                 x = cosines[j] * points[k, 0] - sines[j] * points[k, 1]
                 y = sines[j] * points[k, 0] + cosines[j] * points[k, 1]
                 z = points[k, 2]
@@ -336,5 +345,7 @@ def smallest_gaps(begin, end, poses, points, cosines, sines, heights, slopes, or
                 v = pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]
                 w = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
                 a, b = int(np.rint((u - origin[0]) / step)), int(np.rint((v - origin[1]) / step))
-                gap = min(gap, (w - heights[a, b]) * slopes[a, b])
-            gaps[i, j] = gap
+                if not (w - heights[a, b]) * slopes[a, b] >= least:
+                    clear[i, j] = False
+                    break
+                k += 1

@@ -10,6 +10,7 @@ from efield.errors import CoilError
 from efield.kernels import dipole
 from efield.kernels._jit import run_chunks
 from efield.model.arrays import FieldsOnlyPickle, read_only
+from efield.model.coil_extent import ExtentBlocks
 from efield.model.fingerprint import fingerprint
 from efield.units import to_m
 
@@ -122,6 +123,11 @@ class Coil(FieldsOnlyPickle):
         """(m, 3) points that may not enter the head: of the casing, and the dipoles it does not cover."""
         bare = self.positions_mm[self.bare]
         return read_only(bare if self.casing_mm is None else np.vstack([self.casing_mm, bare]))
+
+    @cached_property
+    def extent_blocks(self):
+        """`extent_mm` in blocks, see :class:`~efield.model.coil_extent.ExtentBlocks`."""
+        return ExtentBlocks.of(self.extent_mm)
 
     @cached_property
     def sha256(self):

@@ -263,7 +263,7 @@ def _winding_dipoles(winding, spacing_mm):
     return np.vstack(positions), np.concatenate(moments)
 
 
-def ring_rule(turns, width, n_rings):
+def ring_rule(turns, width, n_rings, currents=1.0):
     """Radii, m, and moments, m^2, of `n_rings` rings that integrate g(rho) 2 pi rho drho.
 
     Exact for polynomials in rho^2 of degree 2 `n_rings` - 1.
@@ -272,15 +272,18 @@ def ring_rule(turns, width, n_rings):
     ----------
     turns : (n,) array
         Radii of the wires' centres, m.
-    width : float
+    width : float or (n,) array
         Of the wire, m.
     n_rings : int
+    currents : float or (n,) array
+        Of the wires; those beyond any radius may not add up to less than nothing.
     """
     edges = np.unique(np.concatenate([[0.0], turns - width / 2, turns + width / 2]))
     nodes, weights = np.polynomial.legendre.leggauss(2 * n_rings + 2)
     half = np.diff(edges)[:, None] / 2
     rho = (edges[:-1, None] + half * (1 + nodes)).ravel()
-    enclosing = np.clip((turns + width / 2 - rho[:, None]) / width, 0.0, 1.0).sum(axis=1)
+    beyond = np.clip((turns + width / 2 - rho[:, None]) / width, 0.0, 1.0)
+    enclosing = (currents * beyond).sum(axis=1)
     measure = (half * weights).ravel() * enclosing * 2 * np.pi * rho
     scaled = 2 * (rho / edges[-1]) ** 2 - 1
     basis = np.polynomial.legendre.legvander(scaled, n_rings - 1) * np.sqrt(measure)[:, None]

@@ -3,7 +3,12 @@
 from types import MappingProxyType
 
 from efield.model.coil_geometry import Casing, Winding, circular, magstim_figure8_70mm
-from efield.model.coil_spiral import magventure_d_b80
+from efield.model.coil_magventure import (
+    magventure_c_b60,
+    magventure_cool_b35,
+    magventure_d_b80,
+    magventure_mri_b91,
+)
 
 __all__ = ["BUILTIN_COILS", "UNVERIFIED", "round_90mm"]
 
@@ -44,6 +49,13 @@ def round_90mm(spacing_mm=8.0):
 
 
 BUILTIN_COILS = MappingProxyType(
-    {"figure8-70mm": magstim_figure8_70mm, "round-90mm": round_90mm, "bent-d-b80": magventure_d_b80}
+    {
+        "figure8-70mm": magstim_figure8_70mm,
+        "round-90mm": round_90mm,
+        "bent-d-b80": magventure_d_b80,
+        "figure8-c-b60": magventure_c_b60,
+        "figure8-mri-b91": magventure_mri_b91,
+        "figure8-cool-b35": magventure_cool_b35,
+    }
 )
 """Names of the built-in coils and the functions that build them."""

@@ -23,7 +23,7 @@ from efield.units import to_mm
 
 __all__ = ["BUILTIN_COILS", "load_coil"]
 
-POOR_FIT = 5e-3
+POOR_FIT = 1e-3
 """Error of equivalent dipoles above which loading a coil warns."""
 
 

@@ -95,19 +95,13 @@ class TriSurface(FieldsOnlyPickle):
     @cached_property
     def _touched_cells(self):
         """Cubic cells and the triangles whose boxes touch each: as :attr:`_cells`, for rays."""
-        pad = 1e-6 * CELL_MM  # rounding must not lose a triangle that ends on a cell's wall
-        reach = self._boxes[0] - pad, self._boxes[1] + pad
-        low = reach[0].min(axis=0)
-        first, last = (np.floor((x - low) / CELL_MM).astype(np.int64) for x in reach)
-        shape = last.max(axis=0) + 1
-        span = last - first + 1
-        count = span.prod(axis=1)
-        face = np.repeat(np.arange(len(count)), count)
-        k = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
-        ny, nz = span[face, 1], span[face, 2]
-        cell = first[face] + np.stack([k // (ny * nz), k // nz % ny, k % nz], axis=1)
-        starts, order = _sorted_cells(cell, shape)
-        return low, CELL_MM, shape, starts, face[order]
+        return _cells_touched(*self._boxes)
+
+    @cached_property
+    def _columns(self):
+        """Square columns along z and the triangles whose boxes touch each: as :attr:`_cells`."""
+        flat = np.array([1.0, 1.0, 0.0])
+        return _cells_touched(*(corner * flat for corner in self._boxes))
 
     @cached_property
     def _largest_radius_mm(self):
@@ -146,10 +140,14 @@ class TriSurface(FieldsOnlyPickle):
 
     def signed_distance(self, points_mm):
         """(n,) distance to the surface, negative inside."""
+        return self.closest_signed(points_mm)[1]
+
+    def closest_signed(self, points_mm):
+        """As :meth:`closest`, with distances that are negative inside."""
         points = np.atleast_2d(points_mm)
         closest, distance, face = self.closest(points)
         side = np.einsum("ij,ij->i", points - closest, self._normals_at(closest, face))
-        return np.where(side < 0, -distance, distance)
+        return closest, np.where(side < 0, -distance, distance), face
 
     def _normals_at(self, points, face):
         """Normals (n, 3) at points on triangles `face` that tell inside from outside.
@@ -190,10 +188,15 @@ class TriSurface(FieldsOnlyPickle):
         np.add.at(edges, label, np.broadcast_to(unit[:, None], (*label.shape, 3)))
         return vertices, edges[label]
 
-    def nearest_of(self, points_mm):
-        """Of points that all lie outside, those one of which must be the nearest to the surface."""
+    def signed_bounds(self, points_mm):
+        """Bounds (low, high) of the signed distances of points (n, 3), quick: from the nearest centroid.
+
+        They lie at most the largest distance of a corner from its triangle's centroid apart.
+        """
         reach = self._tree.query(points_mm)[0]
-        return points_mm[reach <= reach.min() + 2 * self._largest_radius_mm]
+        least = np.maximum(reach - self._largest_radius_mm, 0.0)
+        inside = self.contains(points_mm)
+        return np.where(inside, -reach, least), np.where(inside, -least, reach)
 
     def sample(self, spacing_mm):
         """Points on the surface, at most `spacing_mm` apart, on a regular pattern per triangle."""
@@ -245,17 +248,10 @@ class TriSurface(FieldsOnlyPickle):
         if len(near) == 0:
             return inside
         result = np.zeros(len(near), bool)
-        triangles = self.corners_mm[self._over(points[near])]
-        run_chunks(kernel.crossings, len(near), points[near], triangles, result, min_chunk=8)
+        args = points[near], self.corners_mm, *self._columns
+        run_chunks(kernel.crossings, len(near), *args, result, min_chunk=64)
         inside[near] = result
         return inside
-
-    def _over(self, points):
-        """Triangles that a ray along +z from one of the points can cross."""
-        low, high = points.min(axis=0), points.max(axis=0)
-        reach_low, reach_high = self._boxes
-        flat = np.all((reach_low[:, :2] <= high[:2]) & (reach_high[:, :2] >= low[:2]), axis=1)
-        return flat & (reach_high[:, 2] >= low[2])
 
     def smooth_normal(self, points_mm):
         """Outward area-smoothed unit normals at points on or near the surface.
@@ -302,6 +298,23 @@ class TriSurface(FieldsOnlyPickle):
                 "mm: the point is not on the scalp"
             )
         return normals, jacobians
+
+
+def _cells_touched(box_low, box_high):
+    """Cells that boxes touch: low corner, cell size, shape, row pointers, boxes in order."""
+    pad = 1e-6 * CELL_MM  # rounding must not lose a box that ends on a cell's wall
+    reach = box_low - pad, box_high + pad
+    low = reach[0].min(axis=0)
+    first, last = (np.floor((x - low) / CELL_MM).astype(np.int64) for x in reach)
+    shape = last.max(axis=0) + 1
+    span = last - first + 1
+    count = span.prod(axis=1)
+    face = np.repeat(np.arange(len(count)), count)
+    k = np.arange(len(face)) - np.repeat(np.cumsum(count) - count, count)
+    ny, nz = span[face, 1], span[face, 2]
+    cell = first[face] + np.stack([k // (ny * nz), k // nz % ny, k % nz], axis=1)
+    starts, order = _sorted_cells(cell, shape)
+    return low, CELL_MM, shape, starts, face[order]
 
 
 def _sorted_cells(index, shape):

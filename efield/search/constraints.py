@@ -39,9 +39,6 @@ MOST_TILT_DEG = 45.0
 TOUCHING_MM = 1e-3
 """Lifting stops this near to the smallest clearance, on its safe side."""
 
-SECTORS = 16
-"""Parts of a coil round its axis, each with a margin of its own: a bent coil rests on several."""
-
 
 @dataclass(frozen=True)
 class Constraints:
@@ -154,9 +151,8 @@ def clearance_mm(scalp, coil, pose):
     pose : (4, 4) array
         matsimnibs.
     """
-    points = coil.extent_mm @ pose[:3, :3].T + pose[:3, 3]
-    if not scalp.contains(points).any():
-        points = scalp.nearest_of(points)
+    lowest = coil.extent_mm[coil.extent_blocks.lowest(coil.extent_mm, pose, scalp)]
+    points = lowest @ pose[:3, :3].T + pose[:3, 3]
     return float(scalp.signed_distance(points).min())
 
 
@@ -250,16 +246,15 @@ class FeasibleSet:
 
     def _clearances(self, pose, derivative):
         """Smallest signed distance of each sector of the coil, and its slopes."""
-        points = self.coil.extent_mm @ pose[:3, :3].T
+        blocks = self.coil.extent_blocks
+        index = blocks.lowest(self.coil.extent_mm, pose, self.scalp)
+        points, sector = self.coil.extent_mm[index] @ pose[:3, :3].T, blocks.sector[index]
         at = points + pose[:3, 3]
-        closest, distance, face = self.scalp.closest(at)
-        signed = self.scalp.signed_distance(at)
-        azimuth = np.arctan2(self.coil.extent_mm[:, 1], self.coil.extent_mm[:, 0])
-        sector = np.floor((azimuth + np.pi) / (2 * np.pi) * SECTORS).astype(int) % SECTORS
+        closest, signed, face = self.scalp.closest_signed(at)
         order = np.lexsort((signed, sector))
         lowest = order[np.unique(sector[order], return_index=True)[1]]
         normals = self.scalp.area_normals_mm2[face[lowest]] / self.scalp.areas_mm2[face[lowest], None]
-        apart = distance[lowest] > 1e-6
+        apart = np.abs(signed[lowest]) > 1e-6
         arrow = (at - closest)[lowest] / np.where(apart, signed[lowest], 1.0)[:, None]
         normals = np.where(apart[:, None], arrow, normals)
         moved = np.stack([to_mm(derivative[:3]) + _turned_arm(derivative[3:], p) for p in points[lowest]])
@@ -309,8 +304,10 @@ class Places:
             rows = np.flatnonzero(left.any(axis=1))
             if level > highest or len(rows) == 0:
                 break
-            gaps = heights.gaps(points, _raised(base_poses[rows], level), checked)
-            clear = left[rows] & (gaps >= constraints.least_clearance_mm(coil))[:, nearest]
+            asked = np.stack([left[rows][:, nearest == c].any(axis=1) for c in range(len(checked))], axis=1)
+            least = constraints.least_clearance_mm(coil)
+            keeps_off = heights.keeps_off(points, _raised(base_poses[rows], level), checked, least, asked)
+            clear = left[rows] & keeps_off[:, nearest]
             left[rows] &= ~clear
             some = clear.any(axis=1)
             if some.any():
@@ -332,13 +329,18 @@ def _raised(poses, lift):
 
 
 def _grid_points(coil):
-    """(n, 3) points of a coil that the grid's clearance looks at: thinned on a casing, each bare dipole."""
+    """(n, 3) points of a coil that the grid's clearance looks at: thinned on a casing, each bare dipole.
+
+    Those nearest the head come first: most places that are not clear then show it at once.
+    """
     bare = coil.positions_mm[coil.bare]
-    if coil.casing_mm is None:
-        return bare
-    kept = np.empty(len(coil.casing_mm), np.int64)
-    kept = kept[: geometry.thin(coil.casing_mm, POINT_SPACING_MM**2, kept)]
-    return np.vstack([coil.casing_mm[kept], bare])
+    points = bare if coil.casing_mm is None else np.vstack([_thinned(coil.casing_mm), bare])
+    return np.ascontiguousarray(points[np.argsort(-points[:, 2], kind="stable")])
+
+
+def _thinned(points):
+    kept = np.empty(len(points), np.int64)
+    return points[kept[: geometry.thin(points, POINT_SPACING_MM**2, kept)]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,16 +372,16 @@ class HeightField:
         geometry.raster_heights(corners, low[0], low[1], step, heights, slopes)
         return cls(heights, slopes, axes, low, step)
 
-    def gaps(self, points, poses, yaw_deg):
-        """(n, n_yaw) smallest distance of points (m, 3) of a coil above the scalp, mm.
+    def keeps_off(self, points, poses, yaw_deg, least, asked):
+        """(n, n_yaw) bool: where all points (m, 3) of a coil are `least` mm and more above the scalp.
 
-        The height over the scalp times the cosine of the slope under it. `poses` (n, 4, 4) are turned by
-        each of `yaw_deg`.
+        Looked at is the height over the scalp times the cosine of the slope under it, and only where `asked`
+        (n, n_yaw). `poses` (n, 4, 4) are turned by each of `yaw_deg`.
         """
         local = np.ascontiguousarray(self.axes @ poses[:, :3])
-        turn, gaps = np.radians(yaw_deg), np.empty((len(poses), len(yaw_deg)))
+        turn, clear = np.radians(yaw_deg), asked.copy()
         run_chunks(
-            geometry.smallest_gaps,
+            geometry.keeps_off,
             len(poses),
             local,
             points,
@@ -389,7 +391,8 @@ class HeightField:
             self.slope,
             self.origin,
             self.step,
-            gaps,
+            float(least),
+            clear,
             min_chunk=16,
         )
-        return gaps
+        return clear

@@ -209,6 +209,7 @@ class _Climb:
         self._field, self._coil, self._objective, self._chart = field, coil, objective, chart
         self._didt, self._limits, self._seen = didt, limits, seen
         self._scales, self._bounds = scales, bounds
+        self._margins_at, self._last_margins = None, None
         self.scale = 1.0
 
     def at(self, x, *, gradients=False):
@@ -302,7 +303,15 @@ class _Climb:
         return self._seen.value(pose, point, functionals)
 
     def _margins(self, x):
-        """What is left of every limit (m,), and the derivative (m, 6) in the coordinates."""
+        """What is left of every limit (m,), and the derivative (m, 6) in the coordinates.
+
+        The minimiser asks for both in turn, so the last are kept.
+        """
+        if not np.array_equal(x, self._margins_at):
+            self._margins_at, self._last_margins = x.copy(), self._measured_margins(x)
+        return self._last_margins
+
+    def _measured_margins(self, x):
         values, slopes = np.empty(0), np.empty((0, 6))
         if self._limits is not None:
             pose, point, derivative = self._pose(x)

@@ -9,6 +9,9 @@ from efield.model.placement import describe_placement
 REACH_SD = 3.0
 """Standard deviations within which a coil lands."""
 
+GAP = 2.0
+"""Steps of the grid; a place farther than that from all of its points lies where it has none."""
+
 
 @dataclass(frozen=True)
 class PlacementNoise:
@@ -68,10 +71,14 @@ class Landing:
     def __init__(self, optimum, case):
         self._candidates = optimum.candidates
         self._centre, self._radius = np.asarray(optimum.search["center_mm"]), optimum.search["radius_mm"]
+        self._spacing = optimum.search["spacing_mm"]
         self._optimum = self.of(describe_placement(case.model, optimum.placement), NAVIGATED)
 
     def of(self, placement, noise):
-        """Landed values of a placement's record; None without noise, or where the grid ends too near."""
+        """Landed values of a placement's record; None without noise, or where the grid does not reach.
+
+        It ends at the search's radius, and leaves out places at which the coil cannot be kept off the scalp.
+        """
         if noise is None:
             return None
         place = np.asarray(placement["scalp_mm"])
@@ -79,6 +86,8 @@ class Landing:
             return None
         turn = np.abs((self._candidates.yaw_deg - placement["yaw_to_midline_deg"] + 180) % 360 - 180)
         away = np.linalg.norm(self._candidates.scalp_mm - place, axis=1)
+        if away.min() > GAP * self._spacing:
+            return None
         near = away <= noise.reach_mm
         values = self._candidates.values[near, np.argmin(turn)]
         weights = np.exp(-0.5 * (away[near] / noise.sd_mm) ** 2)

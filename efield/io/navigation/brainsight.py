@@ -27,6 +27,7 @@ POINT_TABLES = {"Planned Landmark Name": "planned landmark", "Session Landmark N
 TARGET_COLUMNS = ("Target Name", *PLACE, *ROTATION)
 SAMPLE_COLUMNS = ("Sample Name", "Session Name", "Index", "Assoc. Target", *PLACE, *ROTATION)
 SAMPLE_COLUMNS += ("Stim. Power", "Date", "Time")
+LANDMARK_COLUMNS = ("Planned Landmark Name", *PLACE)
 NO_IMAGE = (
     "in Brainsight's own coordinates, which count from a corner of the image: give image= (--image), "
     "the NIfTI used for navigation, or export as NIfTI:Aligned"
@@ -171,6 +172,8 @@ def write(records, *, version, image=None):
         if chosen or kind == "target":
             lines.append("# " + "\t".join(columns))
         lines += ["\t".join(row(i, record)) for i, record in enumerate(chosen, 1)]
+    if any(record.kind == "sample" for record in records):
+        lines.append("# " + "\t".join(LANDMARK_COLUMNS))  # SimNIBS needs another table after the samples
     return "\n".join([*lines, ""])
 
 
