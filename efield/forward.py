@@ -23,11 +23,11 @@ DEFAULT_RTOL = 1e-6
 """Relative residual of a forward solve: far below the discretization error."""
 
 
-SAME = 1e-5
-"""Singular values of placements' dA/dt, relative to the largest, that rounding may have made."""
-
 EVERY = 16
-"""Of the nodes one in so many tells how alike placements are."""
+"""Of the nodes one in so many tells which combination of solved placements is nearest to another."""
+
+SAME = 1e-5
+"""Singular values of their dA/dt, relative to the largest, that rounding may have made."""
 
 OUTSIDE = 1e-6
 """Barycentric coordinate below minus which a point is not inside a tetrahedron."""
@@ -332,13 +332,6 @@ class SolvedBatch:
         """Indices of the placements."""
         return range(self.potential.shape[1])
 
-    def nearest_potential(self, node_dadt):
-        """Potential (n, j) of the combination of these placements that is nearest to dA/dt (n, 3, j)."""
-        own, wanted = (
-            a[::EVERY].astype(np.float64).reshape(-1, a.shape[2]) for a in (self.node_dadt, node_dadt)
-        )
-        return self.potential @ np.linalg.lstsq(own, wanted, rcond=SAME)[0]
-
     def on_elements(self, k, elements):
         """E of placement `k` on some tetrahedra; (n, 3), V/m."""
         return self.prepared.element_field(self.potential[:, k], self.node_dadt[:, :, k], elements)
@@ -356,25 +349,37 @@ class SolvedBatch:
         )
 
 
-def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL, known=None):
+def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL, known=()):
     """Solve up to a block of placements without forming their fields.
 
     Parameters
     ----------
     prepared, coil, placements, didt, rtol
         As in :func:`simulate`, all of them resolved.
-    known : SolvedBatch, optional
-        Other placements on the same head: the solver begins with what they say of these. A placement that
-        only turns the current round costs no iteration.
+    known : sequence of SolvedBatch
+        Other placements on the same head: the solver begins with what they say of these. Where they only
+        turn the current round, it takes no iteration.
 
     Returns
     -------
     SolvedBatch
     """
     node_dadt = checked_dadt(prepared, coil, placements, didt)
-    start = None if known is None else known.nearest_potential(node_dadt)
+    start = nearest_potential(known, node_dadt) if known else None
     solution = prepared.solve(prepared.source_load(node_dadt), rtol=rtol, start=start)
     return SolvedBatch(prepared, solution.x, node_dadt, solution.residual, didt, coil.name)
+
+
+def nearest_potential(batches, node_dadt):
+    """Potential (n, j), V, of the solved placements' combination with the nearest dA/dt to (n, 3, j), V/m."""
+
+    def some(dadt):
+        return dadt[::EVERY].astype(np.float64).reshape(-1, dadt.shape[2])
+
+    known = np.concatenate([some(batch.node_dadt) for batch in batches], axis=1)
+    shares = np.linalg.lstsq(known, some(node_dadt), rcond=SAME)[0]
+    parts = np.split(shares, np.cumsum([len(batch.columns) for batch in batches])[:-1])
+    return sum(batch.potential @ own for batch, own in zip(batches, parts, strict=True))
 
 
 def checked_dadt(prepared, coil, placements, didt):

@@ -121,8 +121,8 @@ def test_no_error_bar_without_a_derivative():
 
 
 def test_no_error_bar_of_a_target_too_large(monkeypatch, target):
-    monkeypatch.setattr(discretization, "LARGEST_TARGET", 5)
-    run = SimpleNamespace(avoided=(), region=target[0], volumes=target[1], goal=None)
+    monkeypatch.setitem(discretization.LARGEST_TARGET, 1, 5)
+    run = SimpleNamespace(prepared=mni_small(), avoided=(), region=target[0], volumes=target[1], goal=None)
     bar = discretization.discretization(run, None, 1.0)
     assert bar.half_width is None
     assert f"more than 5 tetrahedra; this one has {len(target[0].elements)}" in bar.reason
@@ -224,6 +224,28 @@ def test_a_patch_holds_its_target_and_what_is_nearest():
     inside[where] = True
     assert inside[elements].all()
     assert np.all(inside[distance < distance[~inside].min()])
+
+
+def test_a_patch_holds_a_target_of_distant_parts(monkeypatch):
+    """Whose box holds far more tetrahedra than the patch."""
+    prepared = mni_small()
+    centres = prepared.head.mesh.barycentres_mm
+    parts = [[-42.0, 44.0, 30.0], [42.0, 44.0, 30.0], [-40.0, -60.0, 45.0], [40.0, -60.0, 45.0]]
+    distance = np.min([np.linalg.norm(centres - part, axis=1) for part in parts], axis=0)
+    elements = np.flatnonzero(distance < 8.0)
+    monkeypatch.setitem(patch_module.TETS, 1, 10)
+    where = tets_around(prepared, elements)
+    assert len(where) == 2 * len(elements)
+    assert np.isin(prepared.tet_position[elements], where).all()
+
+
+def test_a_tetrahedron_outside_a_patch_is_refused(cube):
+    patch = RefinedPatch.of(cube, np.arange(40, 80))
+    nothing = np.zeros(len(patch.jacobi))
+    assert patch.mean_field(nothing, np.array([40, 79])).shape == (2, 3)
+    for outside in (39, 80):
+        with pytest.raises(ValueError, match="not of the patch"):
+            patch.mean_field(nothing, np.array([50, outside]))
 
 
 def test_conjugate_gradients_leave_alone_what_is_held():

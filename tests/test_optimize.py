@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from small_heads import QUICK, RADIUS_MM, TARGET_MM, few_dipoles, mni_small, sphere
 
 from efield.errors import CoilError, EfieldError, MeshError, OutputError, SearchError, TargetError
@@ -20,7 +21,7 @@ from efield.results.result import OptimizeResult
 from efield.search import report, run
 from efield.search.candidates import Search, scalp_grid
 from efield.search.constraints import Constraints, clearance_mm
-from efield.search.maxima import new_places_first
+from efield.search.maxima import blocks_of_turns
 from efield.search.optimize import optimize_coil
 from efield.solve.prepared import prepare
 
@@ -192,20 +193,31 @@ def test_of_two_half_turns_the_posterior_handle_wins(quick, n_best):
     assert tied == pytest.approx(result.objective.value, rel=1e-5)
 
 
-def test_places_come_before_turns_at_them():
+def test_half_turns_come_last():
     placements = []
-    for x in (0.0, 0.0, 20.0, 0.05, 20.0, 40.0):
+    for x, yaw in ((0, 10), (0, 190), (20, 10), (0, 100), (20, -170), (40, 190), (0.5, 190)):
         pose = np.eye(4)
+        pose[:3, :3] = Rotation.from_euler("z", yaw, degrees=True).as_matrix()
         pose[0, 3] = x
         placements.append(Placement(pose))
-    assert new_places_first(placements).tolist() == [0, 2, 5, 1, 3, 4]
+    blocks = [rows.tolist() for rows in blocks_of_turns(placements, 3)]
+    assert blocks == [[0, 2, 3], [5, 6], [1, 4]]
 
 
-def test_every_value_is_that_of_its_own_placement():
-    """Judged in two blocks, and not in the order of the result."""
-    prepared = prepare(sphere().head, element_order=2)
+def test_every_value_is_that_of_its_own_placement(monkeypatch):
+    """Judged in several blocks, not in the order of the result; half turns take no iteration."""
+    prepared, iterations = prepare(sphere().head, element_order=2), []
+    solve = prepared.__class__.solve
+
+    def counted(self, b, *, rtol, start=None):
+        solution = solve(self, b, rtol=rtol, start=start)
+        iterations.append((start is not None, solution.iterations))
+        return solution
+
+    monkeypatch.setattr(prepared.__class__, "solve", counted)
     result = optimize_coil(prepared, few_dipoles(), TARGET, search=QUICK, n_best=10, error_bar=False)
-    assert len(result.best) > prepared.block
+    assert (True, 0) in iterations
+    monkeypatch.undo()
     fields = simulate(prepared, few_dipoles(), [one.placement for one in result.best])
     elements = TARGET.resolve(prepared.head).elements
     for one, field in zip(result.best, fields, strict=True):

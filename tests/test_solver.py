@@ -9,7 +9,7 @@ from small_heads import TARGET_MM, few_dipoles, mni_small, sphere
 
 from efield.analytic.shapes import box
 from efield.errors import ConvergenceError, EfieldError, MeshError, PlacementError
-from efield.forward import simulate, solve_potentials
+from efield.forward import nearest_potential, simulate, solve_potentials
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
@@ -107,15 +107,29 @@ def test_a_half_turn_of_a_figure_8_is_known_from_the_one_before():
     prepared, coil = sphere(), few_dipoles()
     pose = Placement.on_scalp(prepared.head, TARGET_MM, yaw_deg=20.0, distance_mm=6.0).matsimnibs
     turned = pose @ np.diag([-1.0, -1.0, 1.0, 1.0])
-    moved = pose.copy()
+    moved, further = pose.copy(), pose.copy()
     moved[:3, 3] += 5.0 * pose[:3, 0]
+    further[:3, 3] -= 8.0 * pose[:3, 1]
     known = solve_potentials(prepared, coil, [Placement(pose), Placement(moved)], 1e6)
-    again = solve_potentials(prepared, coil, [Placement(turned)], 1e6, 1e-5, known=known)
     alone = solve_potentials(prepared, coil, [Placement(turned)], 1e6)
-    got, expected = again.potential[:, 0], alone.potential[:, 0]
-    np.testing.assert_allclose(got - got.mean(), expected - expected.mean(), atol=1e-5 * np.ptp(expected))
-    nearest = known.nearest_potential(alone.node_dadt)[:, 0]
-    np.testing.assert_allclose(nearest, -known.potential[:, 0], atol=1e-5 * np.ptp(expected))
+    other = solve_potentials(prepared, coil, [Placement(further)], 1e6)
+    nearest = nearest_potential([other, known], alone.node_dadt)
+    np.testing.assert_allclose(nearest[:, 0], -known.potential[:, 0], atol=1e-5 * np.ptp(nearest))
+    load = prepared.source_load(alone.node_dadt)
+    assert prepared.solve(load, rtol=1e-6, start=nearest).iterations == 0
+    assert prepared.solve(load, rtol=1e-6).iterations > 5
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_more_columns_than_a_block(order):
+    prepared = prepare(sphere().head, element_order=order)
+    b = smooth_loads(prepared, prepared.block + 3, seed=6)
+    together = prepared.solve(b, rtol=1e-9)
+    assert together.residual.max() <= 1e-9
+    alone = prepared.solve(b[:, -1:], rtol=1e-9).x[:, 0]
+    got = together.x[:, -1]
+    np.testing.assert_allclose(got - got.mean(), alone - alone.mean(), atol=1e-7 * np.ptp(alone))
+    assert prepared.solve(b, rtol=1e-6, start=together.x).iterations == 0
 
 
 def test_nodes_that_no_tetrahedron_uses():

@@ -14,6 +14,7 @@ What a curved measure (mean |E|) makes of the field's change in each element is 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -127,8 +128,8 @@ class EdgeStep:
         """
         load = self.part.residual_loads(potential, dadt)
         size = np.abs(load).max() or 1.0
-        inverse = (1.0 / self.part.diagonal).astype(np.float32)
-        solved = jacobi_cg(self._times, inverse, (load / size).astype(np.float32)[:, None], STEPS)
+        scaled = (load / size).astype(np.float32)[:, None]
+        solved = jacobi_cg(self._times, self._inverse_diagonal, scaled, STEPS)
         return solved[:, 0] * size, self._curved_dadt(coil, placement, didt, dadt)
 
     def at_second_order(self, potential, dadt, psi, more_potential, more_dadt):
@@ -139,6 +140,10 @@ class EdgeStep:
         return tuple(
             np.concatenate(pair) for pair in ((potential, more_potential), (dadt, midpoints), (psi, nothing))
         )
+
+    @cached_property
+    def _inverse_diagonal(self):
+        return (1.0 / self.part.diagonal).astype(np.float32)
 
     def _times(self, x, out):
         self.part.times(x[:, 0], out[:, 0])

@@ -1,4 +1,4 @@
-"""A few conjugate gradients with the diagonal as preconditioner: for what finer elements add, they do."""
+"""A few conjugate gradients with the diagonal as preconditioner: enough for what finer elements add."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from efield.kernels._jit import run_chunks
 from efield.solve.block_cg import dots
 
 
-def jacobi_cg(times, weight, b, steps):
+def jacobi_cg(times, inverse_diagonal, b, steps):
     """Approximate the solution of ``K x = b`` from zero.
 
     Parameters
     ----------
     times : callable (x, out)
         ``out = K x``, both (n, 1).
-    weight : (n,) array
-        Inverse diagonal of K; where it is 0, x stays 0 and its rows do not count.
+    inverse_diagonal : (n,) array
+        Of K; where it is 0, x stays 0 and its rows do not count.
     b : (n, 1) array
         Not changed; its type is that of the work.
     steps : int
@@ -28,7 +28,7 @@ def jacobi_cg(times, weight, b, steps):
     direction, x, product, preconditioned = (np.zeros_like(b) for _ in range(4))
     rho = np.full(1, np.inf)
     for _ in range(steps):
-        run_chunks(sparse.scale_rows, n, weight, residual, preconditioned)
+        run_chunks(sparse.scale_rows, n, inverse_diagonal, residual, preconditioned)
         before, rho = rho, dots(residual, preconditioned)
         run_chunks(sparse.update_direction, n, preconditioned, _share(rho, before, b.dtype), direction)
         times(direction, product)

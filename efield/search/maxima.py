@@ -5,8 +5,8 @@ import numpy as np
 DISTINCT_MM, DISTINCT_DEG = 8.0, 30.0
 """Placements closer than both of these count as one."""
 
-SAME_PLACE_MM = 0.1
-"""Centres nearer to each other than this are one place."""
+HALF_TURN_MM, HALF_TURN = 1e-3, 1e-5
+"""Centres and x axes that differ by less than this, but for the axes' sign, are a half turn."""
 
 TIE = 1e-5
 """Relative difference under which two placements tie; the handle-posterior one wins."""
@@ -67,8 +67,12 @@ def ranked(values, placements):
     return tied + [i for i in order if i not in tied]
 
 
-def new_places_first(placements):
-    """Indices, in order, but those at the place of an earlier one last: there the coil is only turned."""
-    centres = np.array([placement.center_mm for placement in placements])
-    near = np.linalg.norm(centres[:, None] - centres, axis=2) < SAME_PLACE_MM
-    return np.argsort(np.tril(near, -1).any(axis=1), kind="stable")
+def blocks_of_turns(placements, size):
+    """Indices in blocks of up to `size`; half turns of an earlier placement come last, by themselves."""
+    poses = np.array([placement.matsimnibs for placement in placements])
+    centres, axes = poses[:, :3, 3], poses[:, :3, 0]
+    near = np.linalg.norm(centres[:, None] - centres, axis=2) < HALF_TURN_MM
+    turned = np.linalg.norm(axes[:, None] + axes, axis=2) < HALF_TURN
+    again = np.tril(near & turned, -1).any(axis=1)
+    for rows in (np.flatnonzero(~again), np.flatnonzero(again)):
+        yield from (rows[start : start + size] for start in range(0, len(rows), size))

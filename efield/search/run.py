@@ -23,7 +23,7 @@ from efield.results.parts import BestPlacement, Check
 from efield.search.candidates import ScalpGrid, scalp_grid
 from efield.search.constraints import HIGHEST_MM, FeasibleSet, Places
 from efield.search.evaluate import TRUSTED, functionals_over_yaw
-from efield.search.maxima import distinct, distinct_maxima, is_local_maximum, new_places_first, ranked, turned
+from efield.search.maxima import blocks_of_turns, distinct, distinct_maxima, is_local_maximum, ranked, turned
 from efield.search.operator import build_operator, every_nth, grid_values, relative_errors
 from efield.search.polish import ScalpChart, polish
 from efield.solve.prepared import PreparedHead, prepare
@@ -387,15 +387,14 @@ class Run:
         """
         placements = [Placement(pose) for pose, _ in chosen]
         values, off_target, solved = ([None] * len(placements) for _ in range(3))
-        rows, block, batch = new_places_first(placements), self.prepared.block, None
-        for start in range(0, len(rows), block):
-            own = rows[start : start + block]
+        batches = []
+        for own in blocks_of_turns(placements, self.prepared.block):
             some = [placements[i] for i in own]
-            batch = solve_potentials(self.prepared, self.coil, some, self.didt, known=batch)
+            batches.append(solve_potentials(self.prepared, self.coil, some, self.didt, known=batches))
             for k, i in enumerate(own):
-                values[i], off_target[i] = self.values_of(batch, k)
-                solved[i] = batch, k
-            self.clock.report("check", (start + len(own)) / len(rows))
+                values[i], off_target[i] = self.values_of(batches[-1], k)
+                solved[i] = batches[-1], k
+            self.clock.report("check", sum(len(b.columns) for b in batches) / len(placements))
         kept = [self.keeps(off) for off in off_target]
         order = range(len(values)) if in_order else ranked(values, placements)
         order = sorted(order, key=lambda i: not kept[i])

@@ -79,8 +79,8 @@ class PreparedHead:
         if k <= self.block:
             return self._solve_block(b, rtol, start)
         x, residual, iterations = np.empty((n, k)), np.empty(k), 0
-        for start in range(0, k, self.block):
-            columns = slice(start, start + self.block)
+        for first in range(0, k, self.block):
+            columns = slice(first, first + self.block)
             part = self._solve_block(b[:, columns], rtol, None if start is None else start[:, columns])
             x[:, columns], residual[columns] = part.x, part.residual
             iterations += part.iterations
