@@ -1,13 +1,14 @@
-"""How set-up and solves grow from the built-in head to the large one, timed in turn in one process.
+"""How set-up and solves grow from the built-in head to the large one.
 
     python benchmarks/growth.py [--rounds 3] [--json FILE]
 
 Each round prepares and solves on both heads; each stage's fastest round counts. Growth is the ratio of the
 times over the ratio of the nodes: 1 is linear. Seconds: wall / CPU / system, a part of CPU.
-It is measured twice: as numpy comes, and with NUMPY_MADVISE_HUGEPAGE=0. Numpy asks the kernel for huge pages
-for arrays above 4 MiB, and where the machine is slow to clear these, fresh memory costs more than the
-arithmetic on it; the smaller head's arrays are kept by the allocator between rounds and the larger one's are
-not. So the second measurement shows what grows in the program, the first what a user of such a machine sees.
+It is measured three times. In turn in one process, as numpy comes: there the allocator keeps the smaller
+head's arrays from round to round; the larger one's are above its limit. In turn with
+NUMPY_MADVISE_HUGEPAGE=0: numpy asks the kernel for huge pages for arrays above 4 MiB, and where the machine
+is slow to clear these, fresh memory costs more than the arithmetic on it. And in a process for each head and
+round, kernels loaded: all memory is fresh for both, as for a user who prepares one head.
 Needs the head that stages.py makes.
 """
 
@@ -23,7 +24,9 @@ import measure
 import stages
 
 HEADS = {"full": "mni152", "large": stages.CACHE / "mni152-refined.msh"}
-PAGES = {"as numpy comes": {}, "NUMPY_MADVISE_HUGEPAGE=0": {"NUMPY_MADVISE_HUGEPAGE": "0"}}
+PAGES = {"in turn": {}, "in turn, NUMPY_MADVISE_HUGEPAGE=0": {"NUMPY_MADVISE_HUGEPAGE": "0"}}
+ALONE = "a process each"
+SMALL = "mni152-small"
 TOLERANCES = (1e-3, 1e-6)
 ALLOWED = 1.2
 
@@ -33,7 +36,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=measure.cores())
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs="+", metavar="HEAD", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         json.dump(rounds(options), sys.stdout)
@@ -42,22 +45,38 @@ def main():
         parser.error(f"{HEADS['large']} is made by: python benchmarks/stages.py --heads large --no-accuracy")
     record = {"machine": measure.machine(), "threads": options.threads, "growth": {}}
     print(f"{record['machine']['cpu']}, {record['machine']['cores']} cores, {options.threads} threads")
-    for pages, variables in PAGES.items():
-        record["growth"][pages] = found = spawn(options, variables)
-        print_growth(pages, found)
+    runs = {pages: [spawn(options, HEADS, options.rounds, own)] for pages, own in PAGES.items()}
+    runs[ALONE] = [spawn(options, [name], 1, {}) for _ in range(options.rounds) for name in HEADS]
+    for way, found in runs.items():
+        record["growth"][way] = merged = fastest(found)
+        print_growth(way, merged)
     stages.save(options.json, record)
 
 
-def spawn(options, variables):
-    command = [sys.executable, __file__, "--worker", "--rounds", str(options.rounds)]
-    command += ["--threads", str(options.threads)]
+def fastest(runs):
+    """Nodes, and each stage's fastest seconds on both heads, of some workers' rounds."""
+    nodes, spent = {}, {}
+    for run in runs:
+        nodes |= run["nodes"]
+        for stage, by_head in run["seconds"].items():
+            for name, rows in by_head.items():
+                spent.setdefault(stage, {}).setdefault(name, []).extend(rows)
+    return {
+        "nodes": nodes,
+        "seconds": {stage: [min(one[name]) for name in HEADS] for stage, one in spent.items()},
+    }
+
+
+def spawn(options, names, n_rounds, variables):
+    command = [sys.executable, __file__, "--threads", str(options.threads), "--rounds", str(n_rounds)]
+    command += ["--worker", *names]
     environment = measure.thread_environment(options.threads) | variables
     return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def print_growth(pages, found):
+def print_growth(way, found):
     nodes = found["nodes"]["large"] / found["nodes"]["full"]
-    print(f"\n{pages}: {nodes:.2f} times the nodes; growth wanted at most {ALLOWED}\n")
+    print(f"\n{way}: {nodes:.2f} times the nodes; growth wanted at most {ALLOWED}\n")
     print("| stage | full | large | growth wall | growth CPU | growth user |\n|---|---|---|---|---|---|")
     for stage, (full, large) in found["seconds"].items():
         kinds = ((wall, cpu, cpu - system) for wall, cpu, system in (full, large))
@@ -67,20 +86,20 @@ def print_growth(pages, found):
 
 
 def rounds(options):
-    """Seconds of each stage's fastest round on both heads, and their nodes."""
+    """Seconds of each stage in every round on some heads, kernels loaded, and their nodes."""
     import engine
 
     measure.require_threads(options.threads)
-    best, nodes = {}, {}
+    list(one_round(engine.load_head(SMALL)))
+    found, nodes = {}, {}
     for _ in range(options.rounds):
-        for name, source in HEADS.items():
-            head = engine.load_head(source)
+        for name in options.worker:
+            head = engine.load_head(HEADS[name])
             nodes[name] = len(head.nodes_mm)
             for stage, spent in one_round(head):
-                best.setdefault(stage, {}).setdefault(name, []).append(spent)
+                found.setdefault(stage, {}).setdefault(name, []).append(spent)
     measure.require_threads(options.threads)
-    fastest = {stage: [min(spent[name]) for name in HEADS] for stage, spent in best.items()}
-    return {"nodes": nodes, "seconds": fastest, "pages": os.environ.get("NUMPY_MADVISE_HUGEPAGE")}
+    return {"nodes": nodes, "seconds": found}
 
 
 def one_round(head):

@@ -24,11 +24,13 @@ from efield.solve.prepared import prepare
 from efield.tissues import TISSUE_TAGS
 
 DIDT = 1e6
-REFINED_MM, NEAR_MM = 25.0, 20.0
-"""The mesh is refined, and its elementwise error taken, within these distances of the target."""
+NEAR_MM = 20.0
+"""The elementwise error is taken within this distance of the target."""
 
-TRUE_EDGE_MM, CHECK_EDGE_MM = 1.6, 1.2
-"""Longest edges of the truth, and of the finer mesh that it is checked against."""
+TRUTH = ((48.0, 2.6), (25.0, 1.6))
+FINER = ((60.0, 2.6), (25.0, 1.2))
+"""Within these distances of the target (mm) no edge is longer than that (mm): of the truth, and of the mesh
+that it is checked against, finer and wider."""
 
 AT_ONCE = 4
 COUNTED = 5e-4
@@ -58,12 +60,13 @@ class Refined:
     averages: scipy.sparse.csr_array
 
     @classmethod
-    def around(cls, coarse, center_mm, edge_mm, near):
+    def around(cls, coarse, center_mm, steps, near):
         """Refined around a point; `near` are the tetrahedra, ascending, that it is to be compared on."""
         mesh = coarse.mesh
-        inside = np.linalg.norm(mesh.barycentres_mm - center_mm, axis=1) < REFINED_MM
-        numbered = TetMesh(mesh.nodes_mm, mesh.tets, np.arange(len(mesh.tets)))
-        fine = refine(numbered, inside, edge_mm)  # children take their parent's tag: here its number
+        fine = TetMesh(mesh.nodes_mm, mesh.tets, np.arange(len(mesh.tets)))
+        for radius_mm, edge_mm in steps:  # children take their parent's tag: here its number
+            inside = np.linalg.norm(fine.barycentres_mm - center_mm, axis=1) < radius_mm
+            fine = refine(fine, inside, edge_mm)
         parent = fine.tags
         head = HeadModel(TetMesh(fine.nodes_mm, fine.tets, mesh.tags[parent]), coarse.conductivity[parent])
         children = np.flatnonzero(np.isin(parent, near))
@@ -116,10 +119,10 @@ def against_refinement(coarse, target, count, log):
     def value(r, e_field):
         return MEASURE.value(e_field[rows_of[r]], volumes[rows_of[r]])
 
-    def true_fields(edge_mm, count):
+    def true_fields(steps, count):
         """Children's and parents' fields of the first placements."""
-        fine = Refined.around(coarse, center, edge_mm, near)
-        log(f"edges to {edge_mm} mm: {len(fine.head.tets):,d} tetrahedra, of {len(coarse.tets):,d}")
+        fine = Refined.around(coarse, center, steps, near)
+        log(f"(mm, longest edge) {steps}: {len(fine.head.tets):,d} tetrahedra, of {len(coarse.tets):,d}")
         fields = []
         solve(
             prepare(fine.head, element_order=2),
@@ -128,8 +131,8 @@ def against_refinement(coarse, target, count, log):
         )
         return fine, fields, [fine.averages @ e_field for e_field in fields]
 
-    fine, of_children, truth = true_fields(TRUE_EDGE_MM, count)
-    _, _, finer = true_fields(CHECK_EDGE_MM, min(count, AT_ONCE))
+    fine, of_children, truth = true_fields(TRUTH, count)
+    _, _, finer = true_fields(FINER, min(count, AT_ONCE))
     log("truth solved")
     values = {r: {"truth": [value(r, e_field) for e_field in truth]} for r in regions}
     for r in regions:

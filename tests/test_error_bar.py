@@ -121,8 +121,8 @@ def test_no_error_bar_without_a_derivative():
 
 
 def test_no_error_bar_of_a_target_too_large(monkeypatch, target):
-    monkeypatch.setitem(discretization.LARGEST_TARGET, 1, 5)
-    run = SimpleNamespace(prepared=mni_small(), avoided=(), region=target[0], volumes=target[1], goal=None)
+    monkeypatch.setattr(discretization, "LARGEST_TARGET", 5)
+    run = SimpleNamespace(avoided=(), region=target[0], volumes=target[1], goal=None)
     bar = discretization.discretization(run, None, 1.0)
     assert bar.half_width is None
     assert f"more than 5 tetrahedra; this one has {len(target[0].elements)}" in bar.reason
@@ -233,7 +233,7 @@ def test_a_patch_holds_a_target_of_distant_parts(monkeypatch):
     parts = [[-42.0, 44.0, 30.0], [42.0, 44.0, 30.0], [-40.0, -60.0, 45.0], [40.0, -60.0, 45.0]]
     distance = np.min([np.linalg.norm(centres - part, axis=1) for part in parts], axis=0)
     elements = np.flatnonzero(distance < 8.0)
-    monkeypatch.setitem(patch_module.TETS, 1, 10)
+    monkeypatch.setattr(patch_module, "TETS", 10)
     where = tets_around(prepared, elements)
     assert len(where) == 2 * len(elements)
     assert np.isin(prepared.tet_position[elements], where).all()

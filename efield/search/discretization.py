@@ -52,9 +52,9 @@ def discretization(run, field, value):
     if run.avoided:
         return Discretization(reason="not estimated where regions are to be avoided")
     goal, volumes, elements = run.goal, run.volumes, run.region.elements
-    if len(elements) > (most := LARGEST_TARGET[run.prepared.element_order]):
+    if len(elements) > LARGEST_TARGET:
         return Discretization(
-            reason=f"not estimated for a target of more than {most:,d} tetrahedra; this one has "
+            reason=f"not estimated for a target of more than {LARGEST_TARGET:,d} tetrahedra; this one has "
             f"{len(elements):,d}"
         )
     e_field = field.E[elements]
