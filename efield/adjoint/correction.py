@@ -66,8 +66,12 @@ class Corrections:
         self.prepared = prepared
         self.where = prepared.tet_position[elements]
         self.volumes = prepared.head.mesh.volumes_mm3[elements] * MM**3
-        self.edges = EdgeStep(prepared) if prepared.element_order == 1 else None
-        self.patch = RefinedPatch.around(prepared, elements)
+        self.elements = elements
+
+    @cached_property
+    def patch(self):
+        """Cut when it is first asked for, after the edges' step: then its arrays are gone."""
+        return RefinedPatch.around(self.prepared, self.elements)
 
     def of(self, coil, placements, didt, potential, node_dadt, weights):
         """Corrections of up to a block of solved placements, a functional for each.
@@ -90,22 +94,27 @@ class Corrections:
         space, one = self.prepared.elements, np.ascontiguousarray
         loads = [space.functional_load(self.where, one(own)) for own in weights]
         psi = self.prepared.solve(np.stack(loads, axis=1), rtol=RTOL).x
-        functional, e_field = [], []
-        for k, (placement, own) in enumerate(zip(placements, weights, strict=True)):
-            solution = one(potential[:, k]), one(node_dadt[:, :, k]), one(psi[:, k])
-            changes, indirect = zip(*self._steps(coil, placement, didt, *solution), strict=True)
-            e_field.append(np.stack(changes))
-            functional.append(np.einsum("m,mc,smc->s", self.volumes, own, e_field[-1]) + indirect)
-        return Correction(np.stack(functional), np.stack(e_field))
+        steps = [[] for _ in placements]
+        solutions = [
+            (one(potential[:, k]), one(node_dadt[:, :, k]), one(psi[:, k])) for k in range(len(steps))
+        ]
+        if self.prepared.element_order == 1:
+            solutions = self._at_second_order(coil, placements, didt, solutions, steps)
+        for own, (potential, dadt, psi) in zip(steps, solutions, strict=True):
+            difference = self.patch.difference(potential, dadt)
+            own.append((self.patch.mean_field(difference, self.where), self.patch.work(psi, difference)))
+        e_field = np.stack([[change for change, _ in own] for own in steps])
+        direct = np.einsum("m,kmc,ksmc->ks", self.volumes, weights, e_field)
+        return Correction(direct + np.array([[indirect for _, indirect in own] for own in steps]), e_field)
 
-    def _steps(self, coil, placement, didt, potential, dadt, psi):
-        """What each step adds to E (m, 3) on the target, and to ``-int sigma grad psi.E`` over the head."""
-        if self.edges is not None:
-            added = self.edges.added(coil, placement, didt, potential, dadt)
-            yield self.edges.part.mean_field(*added, self.where), -self.edges.part.work(psi, *added)
-            potential, dadt, psi = self.edges.at_second_order(potential, dadt, psi, *added)
-        difference = self.patch.difference(potential, dadt)
-        yield self.patch.mean_field(difference, self.where), self.patch.work(psi, difference)
+    def _at_second_order(self, coil, placements, didt, solutions, steps):
+        """Solutions of second order; `steps` get what it adds to E (m, 3) and ``-int sigma grad psi.E``."""
+        edges, raised = EdgeStep(self.prepared), []
+        for placement, (potential, dadt, psi), own in zip(placements, solutions, steps, strict=True):
+            added = edges.added(coil, placement, didt, potential, dadt)
+            own.append((edges.part.mean_field(*added, self.where), -edges.part.work(psi, *added)))
+            raised.append(edges.at_second_order(potential, dadt, psi, *added))
+        return raised
 
 
 class EdgeStep:

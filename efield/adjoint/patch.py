@@ -135,7 +135,8 @@ class RefinedPatch:
         sigma = np.repeat(geo.sigma[where], 8, axis=0)
         fine = Geometry(mesh.nodes, mesh.tets, sigma, mesh.node_order, mesh.tet_order)
         elements = QuadraticElements(fine, assemble(fine), mesh.edges)
-        pieces = np.concatenate([mesh.tets, len(mesh.nodes) + mesh.edges.of_tets], axis=1).reshape(-1, 8, 10)
+        pieces = np.concatenate([mesh.tets, np.int32(len(mesh.nodes)) + mesh.edges.of_tets], axis=1)
+        pieces = pieces.reshape(-1, 8, 10)
         corners, rows = corner_matrix(elements), elements.edge_rows()
         jacobi = 1.0 / np.concatenate([corners.diagonal(), rows.diagonal])
         jacobi[pieces[_on_inner_surface(prepared, where)]] = 0.0
@@ -189,7 +190,8 @@ class RefinedPatch:
     def _on_pieces(self, ten):
         """Values (n_unknowns, k) at nodes and midpoints of the pieces, from (m, 10, k) at the ten nodes."""
         out = np.empty((len(self.jacobi), ten.shape[2]))
-        out[self.pieces] = np.einsum("pij,tjk->tpik", _AT_PIECES, ten, optimize=True)
+        for piece, at_piece in enumerate(_AT_PIECES):
+            out[self.pieces[:, piece]] = np.einsum("ij,tjk->tik", at_piece, ten, optimize=True)
         return out
 
 

@@ -39,16 +39,16 @@ handle), positive towards the subject's left.
 """
 
 SHARES = {
-    "load": 0.04,
-    "setup": 0.09,
-    "adjoint": 0.04,
-    "exterior": 0.12,
-    "search": 0.02,
-    "modes": 0.40,
+    "load": 0.03,
+    "setup": 0.06,
+    "adjoint": 0.03,
+    "exterior": 0.10,
+    "search": 0.03,
+    "modes": 0.34,
     "refine": 0.01,
-    "check": 0.10,
-    "discretization": 0.09,
-    "robustness": 0.09,
+    "check": 0.07,
+    "discretization": 0.28,
+    "robustness": 0.05,
 }
 """Of the time on the built-in head, by stage: what the estimate of the remaining time goes by."""
 
