@@ -8,6 +8,7 @@ from efield.analytic.shapes import box, random_layered_sphere
 from efield.model.coil import Coil
 from efield.model.head import HeadModel
 from efield.model.heads import load_head
+from efield.model.placement import Placement
 from efield.search.candidates import Search
 from efield.solve.prepared import prepare
 
@@ -59,3 +60,13 @@ def small_cube():
     """A jittered box with a random tensor in each of its 162 tetrahedra, at second order."""
     mesh = box(3, 60.0, jitter=0.15, seed=3)
     return prepare(HeadModel(mesh, tensors(np.random.default_rng(5), len(mesh.tets))), element_order=2)
+
+
+def over_the_target(head, count):
+    """Placements over the built-in heads' left DLPFC, at any angle."""
+    rng, points = np.random.default_rng(4), []
+    center = head.scalp.closest(np.array([-42.0, 44.0, 30.0]))[0][0]
+    while len(points) < count:
+        point = head.scalp.closest(center + rng.uniform(-15, 15, 3))[0][0]
+        points.append(Placement.on_scalp(head, point, yaw_deg=rng.uniform(-180, 180), distance_mm=8.0))
+    return points

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small_heads import QUICK, few_dipoles, mni_small, small_cube
+from small_heads import QUICK, few_dipoles, mni_small, over_the_target, small_cube
 
 import efield
 from efield.adjoint import patch as patch_module
@@ -17,7 +17,6 @@ from efield.adjoint.patch import RefinedPatch, tets_around
 from efield.forward import solve_potentials
 from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
-from efield.model.placement import Placement
 from efield.model.target import Target
 from efield.search import discretization
 from efield.search.measures import MeanMagnitude
@@ -69,15 +68,6 @@ class Truth:
 @pytest.fixture(scope="module")
 def truth(refine, target):
     return Truth(mni_small().head, target[0], refine)
-
-
-def over_the_target(head, count):
-    rng, points = np.random.default_rng(4), []
-    center = head.scalp.closest(np.array([-42.0, 44.0, 30.0]))[0][0]
-    while len(points) < count:
-        point = head.scalp.closest(center + rng.uniform(-15, 15, 3))[0][0]
-        points.append(Placement.on_scalp(head, point, yaw_deg=rng.uniform(-180, 180), distance_mm=8.0))
-    return points
 
 
 @pytest.mark.parametrize("order", [1, 2])

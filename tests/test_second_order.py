@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
-from small_heads import QUICK, few_dipoles, mni_small, small_cube
+from small_heads import QUICK, few_dipoles, mni_small, over_the_target, small_cube
 
 import efield
 from efield.adjoint.current import adjoint_currents, lumped, mean_field_weights
@@ -247,15 +247,6 @@ def mni2():
     return prepare(mni_small().head, element_order=2)
 
 
-def placements(head, count):
-    rng, points = np.random.default_rng(4), []
-    center = head.scalp.closest(np.array([-42.0, 44.0, 30.0]))[0][0]
-    while len(points) < count:
-        point = head.scalp.closest(center + rng.uniform(-15, 15, 3))[0][0]
-        points.append(Placement.on_scalp(head, point, yaw_deg=rng.uniform(-180, 180), distance_mm=8.0))
-    return points
-
-
 def region_of(head):
     region = Target.named("dlpfc-left").resolve(head)
     return region, region.volumes_mm3 * 1e-9
@@ -264,7 +255,7 @@ def region_of(head):
 def test_reciprocity(mni2):
     region, volumes = region_of(mni2.head)
     currents = adjoint_currents(mni2, region.elements, mean_field_weights(volumes))
-    (placement,) = placements(mni2.head, 1)
+    (placement,) = over_the_target(mni2.head, 1)
     positions, moments = dipoles_in_head(few_dipoles(), placement)
     field = simulate(mni2, few_dipoles(), placement, didt=1.0)
     forward = volumes @ field.E[region.elements] / volumes.sum()

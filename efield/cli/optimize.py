@@ -104,7 +104,7 @@ SHARES = {
 @click.option(
     "--error-bar/--no-error-bar",
     default=True,
-    help="Estimate the error that the mesh makes; 1.5 s on the built-in head.  [on]",
+    help="Estimate the error that the mesh makes; 6 s on the built-in head.  [on]",
 )
 @click.option(
     "--deform",
