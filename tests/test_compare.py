@@ -263,7 +263,6 @@ def test_the_command_passes_its_options(called, tmp_path):
     assert (tmp_path / "out/comparison.csv").exists()
     assert json.loads((tmp_path / "c.json").read_text())["schema"] == "efield.compare/1"
     assert "5cm" in [line.split()[0] for line in result.stdout.splitlines() if line.strip()]
-    assert "5cm" in [line.split()[0] for line in result.stdout.splitlines() if line.strip()]
     assert "template: one template head" in result.stdout
 
 
