@@ -375,7 +375,6 @@ def wait(*args, **options):
 efield.model.heads.load_head = lambda *args, **options: block_head(n=2)
 efield.search.optimize.optimize_coil = wait
 from efield.cli import main
-from efield.cli.compare import _summary as comparison_words
 main(["optimize", "--out", {out!r}, "--json", {json!r}])
 """
 
@@ -414,7 +413,6 @@ def stall(candidates, path):
 store.write_candidate_table = stall
 optimize.optimize_coil = lambda *args, **options: result
 from efield.cli import main
-from efield.cli.compare import _summary as comparison_words
 main(["optimize", "mni152-small", "--out", {out!r}])
 """
 

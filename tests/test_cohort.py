@@ -17,6 +17,7 @@ from results_fake import fake_cohort, fake_comparison, fake_optimize_result
 from scipy import stats
 
 import efield
+from efield import memory
 from efield.analytic.shapes import random_layered_sphere
 from efield.cli import main
 from efield.cohort import one, study, workers
@@ -243,6 +244,14 @@ def test_memory_is_bounded(fast, heads):
     found = efield.run_cohort(rows(heads, "a"), heads / "out", workers=1, memory="100MB")
     assert "0.1 GiB are available; allow more" in found.subjects[0]["error"]
     assert fast == []
+
+
+def test_memory_is_that_of_the_order(fast, heads, monkeypatch):
+    monkeypatch.setitem(memory.BYTES_PER_TET, 2, 10**9)
+    limit = {"workers": 1, "memory": "2GB"}
+    found = efield.run_cohort(rows(heads, "a"), heads / "two", element_order=2, **limit)
+    assert "1.9 GiB are available; allow more" in found.subjects[0]["error"]
+    assert efield.run_cohort(rows(heads, "a"), heads / "one", **limit).subjects[0]["error"] is None
 
 
 def test_cancelled_by_its_progress(fast, heads):

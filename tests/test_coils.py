@@ -327,7 +327,8 @@ def test_unusable_sources(tmp_path):
         load_coil("figure8-70mm", spacing_mm=0)
     with pytest.raises(
         CoilError,
-        match=r"'figure8-70'.*built-in coils: figure8-70mm, round-90mm, bent-d-b80, .*\. Did you mean",
+        match=r"'figure8-70'.*built-in coils: figure8-70mm, round-90mm, bent-d-b80, figure8-c-b60, "
+        r"figure8-mri-b91, figure8-cool-b35\. Did you mean",
     ):
         load_coil("figure8-70")
     with pytest.raises(CoilError, match=r"missing\.ccd does not exist; .*figure8-70mm"):

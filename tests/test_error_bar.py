@@ -91,6 +91,26 @@ def test_corrected_values_are_nearer_to_those_of_a_refined_head(order, truth, ta
         assert np.linalg.norm(fields[k] + change - exact) < 0.25 * np.linalg.norm(fields[k] - exact)
 
 
+def test_the_first_step_is_second_order_on_the_same_mesh(target):
+    head, measure, poses = mni_small().head, MeanMagnitude(), over_the_target(mni_small().head, 4)
+    region, volumes = target
+    solved = [
+        solve_potentials(prepared, few_dipoles(), poses, 1e6)
+        for prepared in (mni_small(), prepare(head, element_order=2))
+    ]
+    fields, true = (np.stack([s.on_elements(k, region.elements) for k in range(4)]) for s in solved)
+    slopes = np.stack([measure.slope(e, volumes) / volumes[:, None] for e in fields])
+    correction = Corrections(mni_small(), region.elements).of(
+        few_dipoles(), poses, 1e6, solved[0].potential, solved[0].node_dadt, slopes
+    )
+    step, changes = correction.functional[:, 0], true - fields
+    linear = np.einsum("knc,knc,n->k", slopes, changes, volumes)
+    assert np.linalg.norm(linear - step) < 0.3 * np.linalg.norm(linear)
+    assert 0.8 < step.sum() / linear.sum() < 1.15
+    overlap = np.einsum("knc,knc->k", changes, correction.e_field[:, 0]) / np.sum(changes**2, axis=(1, 2))
+    assert np.all((overlap > 0.6) & (overlap < 1.2))
+
+
 def test_error_bar_of_a_run(truth, target):
     _, volumes = target
     result = efield.optimize_coil(mni_small(), few_dipoles(), "dlpfc-left", search=QUICK, n_best=1)

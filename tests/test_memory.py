@@ -14,6 +14,18 @@ def test_too_large_a_head_is_refused_with_both_sizes(monkeypatch):
         efield.prepare(head)
 
 
+@pytest.mark.parametrize(
+    ("order", "million", "peak_gib"),
+    [(1, 0.2597, 0.66), (1, 1.6086, 1.77), (1, 4.1, 2.81), (2, 1.6086, 3.24)],
+)
+def test_what_was_measured_is_asked_for(order, million, peak_gib):
+    """Peaks of whole searches, as benchmarks and docs state them; and not half as much again."""
+    n_tets, peak = round(1e6 * million), int(peak_gib * 2**30)
+    with pytest.raises(efield.ResourceError):
+        memory.require_memory(n_tets, peak, element_order=order)
+    memory.require_memory(n_tets, int(1.25 * peak), element_order=order)
+
+
 def test_a_system_that_does_not_say_is_not_refused(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
     memory.require_memory(10**9)

@@ -76,7 +76,7 @@ def failed(job, reason):
 def _make(job):
     facts = job.study.fingerprint(job.subject)
     head = job.study.load_head(job.subject)
-    require_memory(len(head.tets), job.memory)
+    require_memory(len(head.tets), job.memory, element_order=job.study.element_order)
     result = job.study.run(job.subject, head)
     rows = rows_of(result)
     work = job.folder.with_name(f".{job.folder.name}.unfinished")

@@ -102,6 +102,11 @@ class Study:
                     f"subject {subject.name!r} has the column {wrong[0]!r}, which only {ONLY[wrong[0]]} reads"
                 )
 
+    @property
+    def element_order(self):
+        """Order of the finite elements."""
+        return self.settings.get("element_order") or 1
+
     def load_head(self, subject):
         """The subject's head."""
         return load_head(subject.head, unit=self.unit, conductivity=self.conductivity)
