@@ -136,10 +136,8 @@ class EdgeStep:
         Both beyond the mean of the edge's ends; the potential at the nodes is held.
         """
         load = self.part.residual_loads(potential, dadt)
-        size = np.abs(load).max() or 1.0
-        scaled = (load / size).astype(np.float32)[:, None]
-        solved = jacobi_cg(self._times, self._inverse_diagonal, scaled, STEPS)
-        return solved[:, 0] * size, self._curved_dadt(coil, placement, didt, dadt)
+        solved = jacobi_cg(self._times, self._inverse_diagonal, load, STEPS)
+        return solved, self._curved_dadt(coil, placement, didt, dadt)
 
     def at_second_order(self, potential, dadt, psi, more_potential, more_dadt):
         """The solution (n,), dA/dt (n, 3) and adjoint (n,) of second order; the adjoint's edges are 0."""

@@ -8,7 +8,7 @@ keeps its error; the adjoint carries to the target what changes in the patch. dA
 interpolation of the uncut tetrahedra.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -65,8 +65,8 @@ _SHARES = _with_midpoints(_with_midpoints(np.eye(4))[_PIECES])
 
 _AT_PIECES = np.concatenate(
     [_SHARES * (2 * _SHARES - 1), 4 * _SHARES[..., FIRST_END] * _SHARES[..., SECOND_END]], axis=-1
-)
-"""(8, 10, 10) from values at the ten nodes of a tetrahedron to those of its pieces."""
+).reshape(-1, 10)
+"""(80, 10) from values at the ten nodes of a tetrahedron to those of its pieces, one after the other."""
 
 
 def tets_around(prepared, elements):
@@ -105,8 +105,8 @@ class RefinedPatch:
         The pieces, those of the k-th tetrahedron from 8 k on.
     elements : QuadraticElements
         On them.
-    pieces : (m, 8, 10) int array
-        Unknowns of each piece.
+    first : (n,) int array
+        Where each unknown first stands among the ten of every piece.
     matrix : BlockMatrix
         Of the pieces, in float64.
     jacobi : (n,) array
@@ -117,7 +117,7 @@ class RefinedPatch:
     ten: np.ndarray
     mesh: OrderedMesh
     elements: QuadraticElements
-    pieces: np.ndarray
+    first: np.ndarray
     matrix: BlockMatrix
     jacobi: np.ndarray
 
@@ -136,12 +136,13 @@ class RefinedPatch:
         fine = Geometry(mesh.nodes, mesh.tets, sigma, mesh.node_order, mesh.tet_order)
         elements = QuadraticElements(fine, assemble(fine), mesh.edges)
         pieces = np.concatenate([mesh.tets, np.int32(len(mesh.nodes)) + mesh.edges.of_tets], axis=1)
-        pieces = pieces.reshape(-1, 8, 10)
         corners, rows = corner_matrix(elements), elements.edge_rows()
         jacobi = 1.0 / np.concatenate([corners.diagonal(), rows.diagonal])
-        jacobi[pieces[_on_inner_surface(prepared, where)]] = 0.0
+        jacobi[pieces.reshape(-1, 8, 10)[_on_inner_surface(prepared, where)]] = 0.0
+        first = np.empty(len(jacobi), np.int64)
+        first[pieces.ravel()[::-1]] = np.arange(pieces.size - 1, -1, -1)
         matrix = BlockMatrix.of(SparseMatrix.from_scipy(corners, np.float64), rows)
-        return cls(where, ten, mesh, elements, pieces, matrix, jacobi)
+        return cls(where, ten, mesh, elements, first, matrix, jacobi)
 
     def difference(self, potential, dadt):
         """What the pieces add to a second-order potential.
@@ -160,7 +161,9 @@ class RefinedPatch:
         load = self.elements.source_load(self._on_pieces(dadt[self.ten])[:, :, None])
         residual = np.empty_like(load)
         self.matrix.residual(self._potential(potential), load, residual)
-        return jacobi_cg(self.matrix.times, self.jacobi, residual, STEPS)[:, 0]
+        corners = self.matrix.corners
+        single = self.matrix.single(replace(corners, data=corners.data.astype(np.float32)))
+        return jacobi_cg(single.times, self.jacobi, residual[:, 0], STEPS)
 
     def mean_field(self, difference, where):
         """Mean of ``-grad`` of a difference (m, 3) over uncut tetrahedra `where` of the patch, V/m."""
@@ -190,8 +193,8 @@ class RefinedPatch:
     def _on_pieces(self, ten):
         """Values (n_unknowns, k) at nodes and midpoints of the pieces, from (m, 10, k) at the ten nodes."""
         out = np.empty((len(self.jacobi), ten.shape[2]))
-        for piece, at_piece in enumerate(_AT_PIECES):
-            out[self.pieces[:, piece]] = np.einsum("ij,tjk->tik", at_piece, ten, optimize=True)
+        for column in range(ten.shape[2]):
+            out[:, column] = (ten[:, :, column] @ _AT_PIECES.T).ravel()[self.first]
         return out
 
 
