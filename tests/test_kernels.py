@@ -27,6 +27,7 @@ from efield.kernels import (
     harmonic,
     magnitude,
     normals,
+    pieces,
     quadratic,
     recover,
     sparse,
@@ -399,6 +400,10 @@ CASES = {
     biot_savart.field_of_currents: field_of_currents_arguments,
     harmonic.potentials: potentials_arguments,
     harmonic.inverse_distances: lambda rng: (0, 20, *rng.uniform(-1, 1, (2, 20, 3)), np.zeros((20, 20))),
+    pieces.at_places: lambda rng: (
+        *(0, 50, rng.standard_normal((7, 10, 3)), rng.standard_normal((80, 10))),
+        *(rng.integers(0, 7 * 80, 50), np.zeros((50, 3))),
+    ),
     wire.segment_potential: wire_arguments,
     spline.coil_values: lambda rng: coil_arguments(rng, (3,)),
     spline.coil_gradients: lambda rng: coil_arguments(rng, (3,), (3, 6)),

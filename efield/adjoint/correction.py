@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from efield.adjoint.jacobi_cg import jacobi_cg
-from efield.adjoint.patch import RefinedPatch
+from efield.adjoint.patch import RefinedPatch, mean_of_ends
 from efield.fem.edge_part import EdgePart
 from efield.fem.source import coil_dadt
 from efield.units import MM
@@ -94,27 +94,75 @@ class Corrections:
         space, one = self.prepared.elements, np.ascontiguousarray
         loads = [space.functional_load(self.where, one(own)) for own in weights]
         psi = self.prepared.solve(np.stack(loads, axis=1), rtol=RTOL).x
-        steps = [[] for _ in placements]
-        solutions = [
-            (one(potential[:, k]), one(node_dadt[:, :, k]), one(psi[:, k])) for k in range(len(steps))
-        ]
+        steps, solved = [[] for _ in placements], []
+        for k in range(len(steps)):
+            solved.append(Solution(one(potential[:, k]), one(node_dadt[:, :, k]), one(psi[:, k])))
         if self.prepared.element_order == 1:
-            solutions = self._at_second_order(coil, placements, didt, solutions, steps)
-        for own, (potential, dadt, psi) in zip(steps, solutions, strict=True):
-            difference = self.patch.difference(potential, dadt)
-            own.append((self.patch.mean_field(difference, self.where), self.patch.work(psi, difference)))
+            solved = self._at_second_order(coil, placements, didt, solved, steps)
+        for own, solution in zip(steps, solved, strict=True):
+            difference = self.patch.difference(*solution.at_ten(self.patch.ten))
+            work = self.patch.work(solution.adjoint_at_ten(self.patch.ten), difference)
+            own.append((self.patch.mean_field(difference, self.where), work))
         e_field = np.stack([[change for change, _ in own] for own in steps])
         direct = np.einsum("m,kmc,ksmc->ks", self.volumes, weights, e_field)
         return Correction(direct + np.array([[indirect for _, indirect in own] for own in steps]), e_field)
 
-    def _at_second_order(self, coil, placements, didt, solutions, steps):
+    def _at_second_order(self, coil, placements, didt, solved, steps):
         """Solutions of second order; `steps` get what it adds to E (m, 3) and ``-int sigma grad psi.E``."""
         edges, raised = EdgeStep(self.prepared), []
-        for placement, (potential, dadt, psi), own in zip(placements, solutions, steps, strict=True):
-            added = edges.added(coil, placement, didt, potential, dadt)
-            own.append((edges.part.mean_field(*added, self.where), -edges.part.work(psi, *added)))
-            raised.append(edges.at_second_order(potential, dadt, psi, *added))
+        for placement, first, own in zip(placements, solved, steps, strict=True):
+            added = edges.added(coil, placement, didt, first.potential, first.dadt)
+            own.append((edges.part.mean_field(*added, self.where), -edges.part.work(first.psi, *added)))
+            raised.append(RaisedSolution(first, *added))
         return raised
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A second-order solution of a coil and of a functional.
+
+    Attributes
+    ----------
+    potential, psi : (n,) array
+        Of corners, and of edges beyond the mean of their ends.
+    dadt : (n, 3) array, V/m
+        At corners and midpoints.
+    """
+
+    potential: np.ndarray
+    dadt: np.ndarray
+    psi: np.ndarray
+
+    def at_ten(self, ten):
+        """Potential (m, 10) and dA/dt (m, 10, 3) of tetrahedra by the numbers of their ten nodes (m, 10)."""
+        return self.potential[ten], self.dadt[ten]
+
+    def adjoint_at_ten(self, ten):
+        """psi (m, 10) likewise."""
+        return self.psi[ten]
+
+
+@dataclass(frozen=True, eq=False)
+class RaisedSolution:
+    """A first-order solution with what :meth:`EdgeStep.added` adds; its adjoint has no edges."""
+
+    first: Solution
+    more_potential: np.ndarray
+    more_dadt: np.ndarray
+
+    def at_ten(self, ten):
+        """As of :class:`Solution`."""
+        edges, (potential, dadt) = self._edges(ten), self.first.at_ten(ten[:, :4])
+        midpoints = mean_of_ends(dadt) + self.more_dadt[edges]
+        potential = np.concatenate([potential, self.more_potential[edges]], axis=1)
+        return potential, np.concatenate([dadt, midpoints], axis=1)
+
+    def adjoint_at_ten(self, ten):
+        """As of :class:`Solution`."""
+        return np.concatenate([self.first.psi[ten[:, :4]], np.zeros((len(ten), 6))], axis=1)
+
+    def _edges(self, ten):
+        return ten[:, 4:] - len(self.first.potential)
 
 
 class EdgeStep:
@@ -138,15 +186,6 @@ class EdgeStep:
         load = self.part.residual_loads(potential, dadt)
         solved = jacobi_cg(self._times, self._inverse_diagonal, load, STEPS)
         return solved, self._curved_dadt(coil, placement, didt, dadt)
-
-    def at_second_order(self, potential, dadt, psi, more_potential, more_dadt):
-        """The solution (n,), dA/dt (n, 3) and adjoint (n,) of second order; the adjoint's edges are 0."""
-        a, b = self.part.edges.ends.T
-        midpoints = 0.5 * (dadt[a] + dadt[b]) + more_dadt
-        nothing = np.zeros(len(self.part))
-        return tuple(
-            np.concatenate(pair) for pair in ((potential, more_potential), (dadt, midpoints), (psi, nothing))
-        )
 
     @cached_property
     def _inverse_diagonal(self):

@@ -153,7 +153,7 @@ class FitLayout:
         matrix = np.empty((len(self.points), len(self.charges)))
         run_chunks(harmonic.inverse_distances, len(matrix), self.points, self.charges, matrix, min_chunk=64)
         matrix *= self.row_weights[:, None]
-        normal = matrix.T @ matrix
+        normal = scipy.linalg.blas.dsyrk(1.0, matrix.T)  # its upper half, which is all that is read
         normal[np.diag_indices_from(normal)] += RIDGE * np.trace(normal)
         return matrix, scipy.linalg.cho_factor(normal, overwrite_a=True)
 

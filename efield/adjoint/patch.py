@@ -8,7 +8,7 @@ keeps its error; the adjoint carries to the target what changes in the patch. dA
 interpolation of the uncut tetrahedra.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -17,6 +17,8 @@ from efield.adjoint.jacobi_cg import jacobi_cg
 from efield.fem.assemble import Geometry, assemble
 from efield.fem.elements import QuadraticElements
 from efield.fem.source import element_field
+from efield.kernels import pieces
+from efield.kernels._jit import run_chunks
 from efield.kernels.edges import FIRST_END, SECOND_END
 from efield.model.order import OrderedMesh
 from efield.solve.matrix import SparseMatrix
@@ -35,10 +37,8 @@ SHARE = 16
 LARGEST_TARGET = TETS // 2
 """Tetrahedra of a target beyond which too few would be left around it."""
 
-STEPS = 30
-"""Jacobi-preconditioned steps: they leave 2 % of the residual; half as many move a value by 1e-4 at most."""
-
-_ENDS = np.stack([FIRST_END, SECOND_END], axis=1)
+STEPS = 20
+"""Jacobi-preconditioned steps: half as many again move a value by 2e-5, at most 1.4e-4."""
 
 # The eight pieces: four corners, four of the octahedron between, around its diagonal from edge 02 to 13.
 _PIECES = np.array(
@@ -55,12 +55,17 @@ _PIECES = np.array(
 )
 
 
+def mean_of_ends(ten):
+    """(m, 6, ...) means over the ends of edges, of values (m, 4 or more, ...) at corners of tetrahedra."""
+    return 0.5 * (ten[:, FIRST_END] + ten[:, SECOND_END])
+
+
 def _with_midpoints(corners):
-    """Values (..., 10, k) at corners and midpoints of values (..., 4, k) at corners, linear between."""
-    return np.concatenate([corners, corners[..., _ENDS, :].mean(axis=-2)], axis=-2)
+    """Values (m, 10, k) at corners and midpoints of values (m, 4, k) at corners, linear between."""
+    return np.concatenate([corners, mean_of_ends(corners)], axis=1)
 
 
-_SHARES = _with_midpoints(_with_midpoints(np.eye(4))[_PIECES])
+_SHARES = _with_midpoints(_with_midpoints(np.eye(4)[None])[0][_PIECES])
 """(8, 10, 4) barycentric coordinates, in the parent, of the ten nodes of its pieces."""
 
 _AT_PIECES = np.concatenate(
@@ -83,9 +88,10 @@ def tets_around(prepared, elements):
     if count >= len(centres):
         return np.arange(len(centres))
     target = centres[elements]
-    beyond = np.maximum(target.min(axis=0) - centres, centres - target.max(axis=0)).clip(min=0.0)
-    beyond = np.einsum("tc,tc->t", beyond, beyond)
-    enough = min(4 * count, len(centres)) - 1
+    beyond = np.zeros(len(centres))  # squared distance from the target's box
+    for centre, low, high in zip(centres.T, target.min(axis=0), target.max(axis=0), strict=True):
+        beyond += np.maximum(np.maximum(low - centre, centre - high), 0.0) ** 2
+    enough = min(2 * count, len(centres)) - 1
     near = np.flatnonzero(beyond <= np.partition(beyond, enough)[enough])  # all that the target's box holds
     distance = cKDTree(target).query(centres[near])[0]
     return np.sort(prepared.tet_position[near[np.argpartition(distance, count - 1)[:count]]])
@@ -108,7 +114,7 @@ class RefinedPatch:
     first : (n,) int array
         Where each unknown first stands among the ten of every piece.
     matrix : BlockMatrix
-        Of the pieces, in float64.
+        Of the pieces, in float32.
     jacobi : (n,) array
         Inverse of its diagonal; 0 where the solution is held.
     """
@@ -135,13 +141,13 @@ class RefinedPatch:
         sigma = np.repeat(geo.sigma[where], 8, axis=0)
         fine = Geometry(mesh.nodes, mesh.tets, sigma, mesh.node_order, mesh.tet_order)
         elements = QuadraticElements(fine, assemble(fine), mesh.edges)
-        pieces = np.concatenate([mesh.tets, np.int32(len(mesh.nodes)) + mesh.edges.of_tets], axis=1)
-        corners, rows = corner_matrix(elements), elements.edge_rows()
+        of_pieces = np.concatenate([mesh.tets, np.int32(len(mesh.nodes)) + mesh.edges.of_tets], axis=1)
+        corners, rows = corner_matrix(elements), elements.edge_rows(np.float32)
         jacobi = 1.0 / np.concatenate([corners.diagonal(), rows.diagonal])
-        jacobi[pieces.reshape(-1, 8, 10)[_on_inner_surface(prepared, where)]] = 0.0
-        first = np.empty(len(jacobi), np.int64)
-        first[pieces.ravel()[::-1]] = np.arange(pieces.size - 1, -1, -1)
-        matrix = BlockMatrix.of(SparseMatrix.from_scipy(corners, np.float64), rows)
+        jacobi[of_pieces.reshape(-1, 8, 10)[_on_inner_surface(prepared, where)]] = 0.0
+        first = np.empty(len(jacobi), np.int32)
+        first[of_pieces.ravel()[::-1]] = np.arange(of_pieces.size - 1, -1, -1, dtype=np.int32)
+        matrix = BlockMatrix.of(SparseMatrix.from_scipy(corners, np.float32), rows)
         return cls(where, ten, mesh, elements, first, matrix, jacobi)
 
     def difference(self, potential, dadt):
@@ -149,21 +155,20 @@ class RefinedPatch:
 
         Parameters
         ----------
-        potential : (n,) array, V
-            Of the whole head, as :class:`QuadraticElements` has it.
-        dadt : (n, 3) array, V/m
+        potential : (m, 10) array, V
+            Of the uncut tetrahedra: of corners, and of edges beyond the mean of their ends.
+        dadt : (m, 10, 3) array, V/m
+            At their corners and midpoints.
 
         Returns
         -------
         (n_unknowns,) array, V
             As the pieces' :class:`QuadraticElements` have it.
         """
-        load = self.elements.source_load(self._on_pieces(dadt[self.ten])[:, :, None])
-        residual = np.empty_like(load)
-        self.matrix.residual(self._potential(potential), load, residual)
-        corners = self.matrix.corners
-        single = self.matrix.single(replace(corners, data=corners.data.astype(np.float32)))
-        return jacobi_cg(single.times, self.jacobi, residual[:, 0], STEPS)
+        load = self.elements.source_load(self._on_pieces(dadt)[:, :, None])
+        residual = np.empty(load.shape, np.float32)
+        self.matrix.residual(self._potential(potential), load.astype(np.float32), residual)
+        return jacobi_cg(self.matrix.times, self.jacobi, residual[:, 0], STEPS)
 
     def mean_field(self, difference, where):
         """Mean of ``-grad`` of a difference (m, 3) over uncut tetrahedra `where` of the patch, V/m."""
@@ -171,30 +176,30 @@ class RefinedPatch:
         if not np.array_equal(self.where[np.minimum(place, len(self.where) - 1)], where):
             raise ValueError("a tetrahedron that is not of the patch")
         first = 8 * place
-        pieces = (first[:, None] + np.arange(8)).ravel()
+        own = (first[:, None] + np.arange(8)).ravel()
         nothing = np.zeros((len(difference), 3))
-        e_field = element_field(self.mesh, difference, nothing, pieces, np.arange(len(pieces)))
+        e_field = element_field(self.mesh, difference, nothing, own, np.arange(len(own)))
         return e_field.reshape(-1, 8, 3).mean(axis=1)  # the pieces' volumes are equal
 
     def work(self, psi, difference):
-        """``int sigma grad psi.grad difference`` over the patch, psi (n,) as the potential."""
-        product = np.empty((len(difference), 1))
-        self.matrix.times(np.ascontiguousarray(difference[:, None]), product)
-        return float(self._potential(psi)[:, 0] @ product[:, 0])
+        """``int sigma grad psi.grad difference`` over the patch, psi (m, 10) as the potential."""
+        difference = difference[:, None].astype(np.float32)
+        product = np.empty_like(difference)
+        self.matrix.times(difference, product)
+        return float(self._potential(psi)[:, 0].astype(np.float64) @ product[:, 0].astype(np.float64))
 
-    def _potential(self, whole):
-        """(n_unknowns, 1) of a potential of the whole head."""
-        ten = whole[self.ten]
-        ten[:, 4:] += ten[:, _ENDS].mean(axis=2)
-        out, n = self._on_pieces(ten[:, :, None]), len(self.mesh.nodes)
+    def _potential(self, ten):
+        """(n_unknowns, 1) float32 of a potential of the uncut tetrahedra (m, 10), less a constant."""
+        there = np.concatenate([ten[:, :4], ten[:, 4:] + mean_of_ends(ten)], axis=1)
+        there -= there.mean()  # that has no gradient, and would take digits
+        out, n = self._on_pieces(there[:, :, None]), len(self.mesh.nodes)
         out[n:] -= out[self.mesh.edges.ends].mean(axis=1)
-        return out
+        return out.astype(np.float32)
 
     def _on_pieces(self, ten):
         """Values (n_unknowns, k) at nodes and midpoints of the pieces, from (m, 10, k) at the ten nodes."""
         out = np.empty((len(self.jacobi), ten.shape[2]))
-        for column in range(ten.shape[2]):
-            out[:, column] = (ten[:, :, column] @ _AT_PIECES.T).ravel()[self.first]
+        run_chunks(pieces.at_places, len(out), np.ascontiguousarray(ten), _AT_PIECES, self.first, out)
         return out
 
 

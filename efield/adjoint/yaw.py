@@ -34,6 +34,10 @@ CANDIDATE_MM = 2.0
 """Candidate rings are the dipoles' own, one in a cell of this size in radius and height."""
 
 
+POINTS_AT_ONCE = 16
+"""Points whose distances to the training charges are held at once: they fit a core's cache."""
+
+
 @dataclass(frozen=True, eq=False)
 class YawExpansion:
     """Sample points in the coil's frame, and the weights that turn field values into yaw curves.
@@ -151,10 +155,14 @@ def _harmonics(orders, points, sources):
     """
     n = 4 * len(orders)
     angle = np.pi * (np.arange(n) + 0.5) / n  # half the circle: the other half is its mirror image
-    (radius, height), (reach, depth) = points.T[:, :, None], sources.T
-    distance2 = (radius**2 + reach**2 + (height - depth) ** 2)[..., None]
-    distance2 = distance2 - 2 * (radius * reach)[..., None] * np.cos(angle)
-    return np.moveaxis(distance2**-0.5 @ (np.cos(np.outer(angle, orders)) / n), -1, 0)
+    transform, out = np.cos(np.outer(angle, orders)) / n, np.empty((len(orders), len(points), len(sources)))
+    reach, depth = sources.T
+    for begin in range(0, len(points), POINTS_AT_ONCE):
+        radius, height = points[begin : begin + POINTS_AT_ONCE].T[:, :, None]
+        mean2 = radius**2 + reach**2 + (height - depth) ** 2
+        distance = np.sqrt(mean2[..., None] - 2 * (radius * reach)[..., None] * np.cos(angle))
+        out[:, begin : begin + POINTS_AT_ONCE] = np.moveaxis((1.0 / distance) @ transform, -1, 0)
+    return out
 
 
 def _ridge(matrix, wanted):

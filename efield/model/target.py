@@ -140,8 +140,9 @@ class _Sphere:
     moved: float = 0.0
 
     def __call__(self, head):
-        near = np.linalg.norm(head.mesh.barycentres_mm - self.center, axis=1) <= self.radius
-        found = np.flatnonzero(near & (head.tags == self.tag))
+        candidates = np.flatnonzero(head.tags == self.tag)
+        away = np.linalg.norm(head.mesh.barycentres_mm[candidates] - self.center, axis=1)
+        found = candidates[away <= self.radius]
         if len(found) == 0:
             raise TargetError(self._why_empty(head))
         return _region(head, found, self.center, self.moved, self.label)
