@@ -5,7 +5,7 @@ import numpy as np
 from efield.adjoint.yaw import N_YAW, interpolate_yaw
 from efield.search.candidates import yaw_rotations
 
-BATCH = 256
+BATCH = 1000
 """Positions evaluated at once."""
 
 TRUSTED = 1e-3
