@@ -4,11 +4,13 @@
 
 Each round prepares and solves on both heads; each stage's fastest round counts. Growth is the ratio of the
 times over the ratio of the nodes: 1 is linear. Seconds: wall / CPU / system, a part of CPU.
-It is measured three times. In turn in one process, as numpy comes: there the allocator keeps the smaller
-head's arrays from round to round; the larger one's are above its limit. In turn with
-NUMPY_MADVISE_HUGEPAGE=0: numpy asks the kernel for huge pages for arrays above 4 MiB, and where the machine
-is slow to clear these, fresh memory costs more than the arithmetic on it. And in a process for each head and
-round, kernels loaded: all memory is fresh for both, as for a user who prepares one head.
+It is measured four times. In turn in one process, as numpy comes: there the allocator keeps the smaller
+head's arrays from round to round; the larger one's are above its limit. In turn, another process having
+touched TOUCHED_GIB of memory and ended just before each head is prepared: a virtual machine that gives free
+memory back to its host gets it anew at ten times the cost of clearing it, and this way that is paid before.
+In turn with NUMPY_MADVISE_HUGEPAGE=0: numpy asks the kernel for huge pages for arrays above 4 MiB. And in a
+process for each head and round, kernels loaded: all memory is fresh for both, as for a user who prepares one
+head.
 Needs the head that stages.py makes.
 """
 
@@ -24,7 +26,12 @@ import measure
 import stages
 
 HEADS = {"full": "mni152", "large": stages.CACHE / "mni152-refined.msh"}
-PAGES = {"in turn": {}, "in turn, NUMPY_MADVISE_HUGEPAGE=0": {"NUMPY_MADVISE_HUGEPAGE": "0"}}
+TOUCHED_GIB = 6
+IN_TURN = {
+    "in turn": {},
+    f"in turn, {TOUCHED_GIB} GiB touched before": {"touched": TOUCHED_GIB},
+    "in turn, NUMPY_MADVISE_HUGEPAGE=0": {"variables": {"NUMPY_MADVISE_HUGEPAGE": "0"}},
+}
 ALONE = "a process each"
 SMALL = "mni152-small"
 TOLERANCES = (1e-3, 1e-6)
@@ -36,6 +43,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=measure.cores())
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--touched", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--worker", nargs="+", metavar="HEAD", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -45,8 +53,8 @@ def main():
         parser.error(f"{HEADS['large']} is made by: python benchmarks/stages.py --heads large --no-accuracy")
     record = {"machine": measure.machine(), "threads": options.threads, "growth": {}}
     print(f"{record['machine']['cpu']}, {record['machine']['cores']} cores, {options.threads} threads")
-    runs = {pages: [spawn(options, HEADS, options.rounds, own)] for pages, own in PAGES.items()}
-    runs[ALONE] = [spawn(options, [name], 1, {}) for _ in range(options.rounds) for name in HEADS]
+    runs = {way: [spawn(options, HEADS, options.rounds, **own)] for way, own in IN_TURN.items()}
+    runs[ALONE] = [spawn(options, [name], 1) for _ in range(options.rounds) for name in HEADS]
     for way, found in runs.items():
         record["growth"][way] = merged = fastest(found)
         print_growth(way, merged)
@@ -67,10 +75,10 @@ def fastest(runs):
     }
 
 
-def spawn(options, names, n_rounds, variables):
+def spawn(options, names, n_rounds, *, touched=0, variables=None):
     command = [sys.executable, __file__, "--threads", str(options.threads), "--rounds", str(n_rounds)]
-    command += ["--worker", *names]
-    environment = measure.thread_environment(options.threads) | variables
+    command += ["--touched", str(touched), "--worker", *names]
+    environment = measure.thread_environment(options.threads) | (variables or {})
     return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -95,11 +103,18 @@ def rounds(options):
     for _ in range(options.rounds):
         for name in options.worker:
             head = engine.load_head(HEADS[name])
+            touch(options.touched)
             nodes[name] = len(head.nodes_mm)
             for stage, spent in one_round(head):
                 found.setdefault(stage, {}).setdefault(name, []).append(spent)
     measure.require_threads(options.threads)
     return {"nodes": nodes, "seconds": found}
+
+
+def touch(gib):
+    """Let another process write to so much memory, and end."""
+    if gib:
+        subprocess.run([sys.executable, "-c", f"import numpy; numpy.ones({gib} * 2**27)"], check=True)
 
 
 def one_round(head):

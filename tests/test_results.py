@@ -279,6 +279,29 @@ def test_vtk_opens_the_field(no_picture, tmp_path):
     assert {grid.GetCellType(k) for k in range(grid.GetNumberOfCells())} == {10}  # VTK_TETRA
 
 
+def test_gmsh_opens_the_field_and_the_coil(no_picture, tmp_path):
+    """Also what the options beside the mesh ask for; not in CI, Gmsh is not among the test dependencies."""
+    gmsh = pytest.importorskip("gmsh", reason="Gmsh is not installed")
+    field = fake_field()
+    fake_optimize_result(field=field).save(tmp_path)
+    gmsh.initialize(["", "-v", "0"], readConfigFiles=False, interruptible=False)
+    try:
+        gmsh.logger.start()
+        gmsh.open(str(tmp_path / "field.msh"))  # and the options beside it, and with them the coil
+        assert not [line for line in gmsh.logger.get() if line.startswith(("Error", "Warning"))]
+        assert len(gmsh.model.mesh.getNodes()[0]) == len(field.head.nodes_mm)
+        indices = [gmsh.view.getIndex(tag) for tag in gmsh.view.getTags()]
+        names = [gmsh.option.getString(f"View[{k}].Name") for k in indices]
+        shown = [gmsh.option.getNumber(f"View[{k}].Visible") for k in indices]
+        assert names[:2] == ["E", "magnE"] and names[2].startswith("coil")
+        assert shown == [0, 1, 1]
+        for tag, expected in zip((1, 2), (field.E, np.linalg.norm(field.E, axis=1)), strict=True):
+            values = gmsh.view.getHomogeneousModelData(tag, 0)[2]
+            np.testing.assert_allclose(values, expected.ravel(), rtol=1e-6)
+    finally:
+        gmsh.finalize()
+
+
 def test_saving_again_leaves_nothing_of_the_earlier_result(no_picture, tmp_path):
     fake_optimize_result(field=fake_field()).save(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
