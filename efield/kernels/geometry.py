@@ -208,7 +208,7 @@ def thin(points, spacing2, kept):
     count = 0
     for i in range(points.shape[0]):
         alone = True
-        for k in range(count):
+        for k in range(count - 1, -1, -1):  # what was kept last mostly lies nearest
             j = kept[k]
             dx, dy, dz = (
                 points[i, 0] - points[j, 0],
