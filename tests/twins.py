@@ -15,9 +15,9 @@ def vector_potential(begin, end, points, positions, moments, out):
 # --- pieces of second-order tetrahedra
 
 
-def at_places(begin, end, ten, shares, first, out):
+def at_places(begin, end, ten, shares, stands, out):
     for i in range(begin, end):
-        t, p = divmod(first[i], len(shares))
+        t, p = divmod(stands[i], len(shares))
         out[i] = shares[p] @ ten[t]
 
 

@@ -199,9 +199,10 @@ class EdgeStep:
 
     def _curved_dadt(self, coil, placement, didt, node_dadt):
         """By how much dA/dt (n_edges, 3) at midpoints differs from the mean of the ends, V/m."""
-        nodes, out = self.prepared.geometry.nodes, np.empty((len(self.part), 3), np.float32)
+        edges, nodes = self.part.edges, self.prepared.geometry.nodes
+        out = np.empty((len(self.part), 3), np.float32)
         for begin in range(0, len(out), MIDPOINTS):
-            a, b = self.part.edges.ends[begin : begin + MIDPOINTS].T
-            there = coil_dadt(0.5 * (nodes[a] + nodes[b]), coil, [placement], didt)[:, :, 0]
-            out[begin : begin + MIDPOINTS] = there - 0.5 * (node_dadt[a] + node_dadt[b])
+            some = slice(begin, begin + MIDPOINTS)
+            there = coil_dadt(edges.means(nodes, some), coil, [placement], didt)[:, :, 0]
+            np.subtract(there, edges.means(node_dadt, some), out=out[some], casting="same_kind")
         return out

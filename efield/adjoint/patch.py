@@ -18,7 +18,7 @@ from efield.fem.assemble import Geometry, assemble
 from efield.fem.elements import QuadraticElements
 from efield.fem.source import element_field
 from efield.kernels import pieces
-from efield.kernels._jit import run_chunks
+from efield.kernels._jit import run_chunks, thread_count
 from efield.kernels.edges import FIRST_END, SECOND_END
 from efield.model.order import OrderedMesh
 from efield.solve.matrix import SparseMatrix
@@ -68,6 +68,9 @@ def _with_midpoints(corners):
 _SHARES = _with_midpoints(_with_midpoints(np.eye(4)[None])[0][_PIECES])
 """(8, 10, 4) barycentric coordinates, in the parent, of the ten nodes of its pieces."""
 
+_APART = np.unique(_SHARES.reshape(-1, 4), axis=0, return_index=True)[1].astype(np.int32)
+"""Of those 80 places one for each of the 35 that differ."""
+
 _AT_PIECES = np.concatenate(
     [_SHARES * (2 * _SHARES - 1), 4 * _SHARES[..., FIRST_END] * _SHARES[..., SECOND_END]], axis=-1
 ).reshape(-1, 10)
@@ -93,7 +96,7 @@ def tets_around(prepared, elements):
         beyond += np.maximum(np.maximum(low - centre, centre - high), 0.0) ** 2
     enough = min(2 * count, len(centres)) - 1
     near = np.flatnonzero(beyond <= np.partition(beyond, enough)[enough])  # all that the target's box holds
-    distance = cKDTree(target).query(centres[near])[0]
+    distance = cKDTree(target).query(centres[near], workers=thread_count())[0]
     return np.sort(prepared.tet_position[near[np.argpartition(distance, count - 1)[:count]]])
 
 
@@ -111,8 +114,8 @@ class RefinedPatch:
         The pieces, those of the k-th tetrahedron from 8 k on.
     elements : QuadraticElements
         On them.
-    first : (n,) int array
-        Where each unknown first stands among the ten of every piece.
+    stands : (n,) int array
+        A place of each unknown among the ten of every piece, one piece after the other.
     matrix : BlockMatrix
         Of the pieces, in float32.
     jacobi : (n,) array
@@ -123,7 +126,7 @@ class RefinedPatch:
     ten: np.ndarray
     mesh: OrderedMesh
     elements: QuadraticElements
-    first: np.ndarray
+    stands: np.ndarray
     matrix: BlockMatrix
     jacobi: np.ndarray
 
@@ -145,10 +148,11 @@ class RefinedPatch:
         corners, rows = corner_matrix(elements), elements.edge_rows(np.float32)
         jacobi = 1.0 / np.concatenate([corners.diagonal(), rows.diagonal])
         jacobi[of_pieces.reshape(-1, 8, 10)[_on_inner_surface(prepared, where)]] = 0.0
-        first = np.empty(len(jacobi), np.int32)
-        first[of_pieces.ravel()[::-1]] = np.arange(of_pieces.size - 1, -1, -1, dtype=np.int32)
+        starts = len(_AT_PIECES) * np.arange(len(where), dtype=np.int32)
+        stands = np.empty(len(jacobi), np.int32)
+        stands[of_pieces.reshape(len(where), -1)[:, _APART]] = starts[:, None] + _APART
         matrix = BlockMatrix.of(SparseMatrix.from_scipy(corners, np.float32), rows)
-        return cls(where, ten, mesh, elements, first, matrix, jacobi)
+        return cls(where, ten, mesh, elements, stands, matrix, jacobi)
 
     def difference(self, potential, dadt):
         """What the pieces add to a second-order potential.
@@ -193,13 +197,13 @@ class RefinedPatch:
         there = np.concatenate([ten[:, :4], ten[:, 4:] + mean_of_ends(ten)], axis=1)
         there -= there.mean()  # that has no gradient, and would take digits
         out, n = self._on_pieces(there[:, :, None]), len(self.mesh.nodes)
-        out[n:] -= out[self.mesh.edges.ends].mean(axis=1)
+        out[n:] -= self.mesh.edges.means(out)
         return out.astype(np.float32)
 
     def _on_pieces(self, ten):
         """Values (n_unknowns, k) at nodes and midpoints of the pieces, from (m, 10, k) at the ten nodes."""
         out = np.empty((len(self.jacobi), ten.shape[2]))
-        run_chunks(pieces.at_places, len(out), np.ascontiguousarray(ten), _AT_PIECES, self.first, out)
+        run_chunks(pieces.at_places, len(out), np.ascontiguousarray(ten), _AT_PIECES, self.stands, out)
         return out
 
 

@@ -130,8 +130,8 @@ class QuadraticElements:
     @cached_property
     def nodes(self):
         """(n_nodes + n_edges, 3) where dA/dt is sampled: nodes, then midpoints; m."""
-        corners, ends = self.geometry.nodes, self.edges.ends
-        return np.concatenate([corners, 0.5 * (corners[ends[:, 0]] + corners[ends[:, 1]])])
+        corners = self.geometry.nodes
+        return np.concatenate([corners, self.edges.means(corners)])
 
     def edge_rows(self, dtype=np.float64):
         """Assemble the :class:`EdgeRows` in some precision."""

@@ -87,3 +87,12 @@ def fill_edge_tets(tet_edges, start, edge_tets):
             k = tet_edges[t, e]
             edge_tets[start[k]] = t
             start[k] += 1
+
+
+@jit
+def means_of_ends(begin, end, ends, values, out):
+    """``out[e] = (values[a] + values[b]) / 2`` for edges e from a to b; `values` is (n, k)."""
+    for e in range(begin, end):
+        a, b = ends[e, 0], ends[e, 1]
+        for c in range(values.shape[1]):
+            out[e, c] = (values[a, c] + values[b, c]) / 2

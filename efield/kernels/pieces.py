@@ -4,14 +4,14 @@ from efield.kernels._jit import jit
 
 
 @jit
-def at_places(begin, end, ten, shares, first, out):
+def at_places(begin, end, ten, shares, stands, out):
     """``out[i] = sum_a shares[p, a] ten[t, a]``, place i being place p of tetrahedron t.
 
-    ``first[i] = t n_places + p``; `shares` is (n_places, 10), `ten` (m, 10, k), `out` (n, k).
+    ``stands[i] = t n_places + p``; `shares` is (n_places, 10), `ten` (m, 10, k), `out` (n, k).
     """
     n_places, n_nodes = shares.shape
     for i in range(begin, end):
-        t, p = first[i] // n_places, first[i] % n_places
+        t, p = stands[i] // n_places, stands[i] % n_places
         for col in range(out.shape[1]):
             total = 0.0
             for a in range(n_nodes):

@@ -79,6 +79,13 @@ class Edges:
         run_chunks(edge_kernel.edges_of_tets, len(tets), tets, indptr, ends, of_tets)
         return cls(read_only(ends), read_only(of_tets))
 
+    def means(self, values, which=slice(None)):
+        """Mean of values (n, k) at the ends of the edges `which`, a slice; (m, k)."""
+        ends = self.ends[which]
+        out = np.empty((len(ends), values.shape[1]), values.dtype)
+        run_chunks(edge_kernel.means_of_ends, len(out), ends, values, out)
+        return out
+
 
 def _in_order(tets, position, n_nodes):
     """Tetrahedra of nodes `position`, by their smallest node, and which each was."""
