@@ -39,15 +39,15 @@ handle), positive towards the subject's left.
 """
 
 SHARES = {
-    "load": 0.03,
+    "load": 0.02,
     "setup": 0.06,
-    "adjoint": 0.03,
+    "adjoint": 0.04,
     "exterior": 0.10,
     "search": 0.03,
-    "modes": 0.34,
+    "modes": 0.42,
     "refine": 0.01,
     "check": 0.07,
-    "discretization": 0.28,
+    "discretization": 0.20,
     "robustness": 0.05,
 }
 """Of the time on the built-in head, by stage: what the estimate of the remaining time goes by."""
@@ -104,7 +104,7 @@ SHARES = {
 @click.option(
     "--error-bar/--no-error-bar",
     default=True,
-    help="Estimate the error that the mesh makes; 6 s on the built-in head.  [on]",
+    help="Estimate the error that the mesh makes; 4 s on the built-in head.  [on]",
 )
 @click.option(
     "--deform",
