@@ -204,5 +204,5 @@ class EdgeStep:
         for begin in range(0, len(out), MIDPOINTS):
             some = slice(begin, begin + MIDPOINTS)
             there = coil_dadt(edges.means(nodes, some), coil, [placement], didt)[:, :, 0]
-            np.subtract(there, edges.means(node_dadt, some), out=out[some], casting="same_kind")
+            out[some] = there - edges.means(node_dadt, some)
         return out
