@@ -20,6 +20,7 @@ from efield.model.placement import Placement
 from efield.model.target import Target
 from efield.results import json_schema
 from efield.results.comparison import COLUMNS
+from efield.results.parts import ResultWarning
 from efield.targeting import METHODS, compare
 from efield.targeting.case import PeakMap
 from efield.targeting.noise import NAVIGATED, Landing, PlacementNoise
@@ -286,3 +287,11 @@ def test_the_command_lists_and_refuses(tmp_path):
     refused = run("compare", "mni152-small", "--landmarks", tmp_path / "marks.csv")
     assert refused.exit_code == 2
     assert "lacks inion, left, right" in refused.stderr
+
+
+def test_what_holds_for_every_placement_is_warned_of():
+    """A coil's field that does not cover the head is as short in a comparison as in its optimum."""
+    case = SimpleNamespace(model=SimpleNamespace(space="subject"))
+    found = [ResultWarning(code, "") for code in ("exact_path", "target_moved", "coil_coverage")]
+    kept = compare._warnings(case, SimpleNamespace(warnings=found))
+    assert [w.code for w in kept] == ["target_moved", "coil_coverage"]

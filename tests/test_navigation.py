@@ -550,9 +550,11 @@ def test_a_written_session_is_laid_out_as_simnibs_reads_it(tmp_path):
         assert (str(position["name"][0]), float(position["didt"][0][0])) == (placement.name, 5e6)
 
 
-def test_simnibs_optimum_in_its_log(tmp_path):
+@pytest.mark.parametrize(
+    "heading", ["Best coil position\n=============================\n", "Matsimnibs result:\n"]
+)
+def test_simnibs_optimum_in_its_log(tmp_path, heading):
     pose = random_placements(1)[0].matsimnibs
-    heading = "Best coil position\n=============================\n"
     text = f"[ simnibs ]INFO: start\n{heading}{np.eye(4)}\n[ simnibs ]INFO: again\n{heading}"
     path = tmp_path / "simnibs_simulation_1.log"
     with np.printoptions(precision=9):
@@ -562,6 +564,19 @@ def test_simnibs_optimum_in_its_log(tmp_path):
         path.write_text(broken)
         with pytest.raises(EfieldError, match=r"simnibs_simulation_1\.log"):
             efield.load_placements(path)
+
+
+@pytest.mark.parametrize("kind", ["TmsFlexOptimize", "TMSoptimize"])
+def test_where_an_optimization_of_simnibs_began_is_no_optimum(tmp_path, kind):
+    pose = random_placements(1)[0].matsimnibs
+    path = tmp_path / "settings.mat"
+    from scipy.io import savemat
+
+    savemat(path, {"type": kind, "pos": {"matsimnibs": pose, "name": "start", "didt": 1e6}})
+    with pytest.raises(EfieldError, match=r"settings of an optimization.*into its log"):
+        efield.load_placements(path)
+    savemat(path, {"type": "TMSLIST", "pos": {"matsimnibs": pose, "name": "one", "didt": 1e6}})
+    np.testing.assert_allclose(quiet(path)[0].matsimnibs, pose, atol=1e-9)
 
 
 # --- what is refused

@@ -15,8 +15,11 @@ from efield.io.navigation.records import PoseRecord, SessionRecord, Skipped
 from efield.io.navigation.words import CONVENTION, pose_words
 from efield.tissues import DEFAULT_CONDUCTIVITY, TISSUE_NAMES
 
-BEST = "Best coil position"
-"""The line after which SimNIBS's optimization logs its optimum."""
+HEADINGS = ("Best coil position", "Matsimnibs result:")
+"""Lines after which SimNIBS's optimizations log their optimum: of a grid, and the one of moving coils."""
+
+OPTIMIZATIONS = ("TMSoptimize", "TmsFlexOptimize")
+"""Types of settings whose positions are where an optimization begins, not what it finds."""
 
 
 def read_session(path, data):
@@ -49,12 +52,14 @@ def read_session(path, data):
 def _lists(path, body):
     """The TMSLIST structures of a file."""
     kind = _text(body.get("type"))
-    if kind == "TMSLIST" or ("pos" in body and "poslist" not in body):
+    begins = kind.lower() in map(str.lower, OPTIMIZATIONS)
+    if not begins and (kind == "TMSLIST" or ("pos" in body and "poslist" not in body)):
         return [body]
-    if "poslist" not in body:
+    if begins or "poslist" not in body:
+        why = "they are the settings of an optimization" if begins else "no key poslist or pos"
         raise FormatError(
-            f"{path}: type {kind[:30]!r} holds no coil positions (no key poslist or pos); an optimization of "
-            "SimNIBS writes its optimum into its log (simnibs_simulation_*.log): read that"
+            f"{path}: type {kind[:30]!r} holds no placements found ({why}); an optimization of SimNIBS "
+            "writes its optimum into its log (such as simnibs_simulation_*.log): read that"
         )
     lists = [one for one in _structures(body["poslist"]) if one.get("type") == "TMSLIST"]
     if not lists:
@@ -151,6 +156,11 @@ def _written(record):
     }
 
 
+def is_log(text):
+    """Whether a text is the log of an optimization."""
+    return any(heading in text for heading in HEADINGS)
+
+
 def read_log(path, text):
     """The optimum that an optimization of SimNIBS wrote into its log.
 
@@ -164,10 +174,11 @@ def read_log(path, text):
     FormatError
         No 4 x 4 matrix follows the heading.
     """
-    after = text.rpartition(BEST)[2]
+    heading = max(HEADINGS, key=text.rfind)
+    after = text.rpartition(heading)[2]
     found = re.match(r"\s*=*\s*\[(\[[^][]*\]\s*){4}\]", after)
     if not found:
-        raise FormatError(f"{path}: no 4 x 4 matrix follows the last {BEST!r}; was the log cut short?")
+        raise FormatError(f"{path}: no 4 x 4 matrix follows the last {heading!r}; was the log cut short?")
     rows = re.findall(r"\[([^][]+)\]", found.group())
     try:
         pose = np.array([[float(word) for word in row.replace(",", " ").split()] for row in rows])

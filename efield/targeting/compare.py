@@ -228,7 +228,7 @@ def _landmarks(case):
 
 
 def _warnings(case, optimum):
-    yield from (w for w in optimum.warnings if w.code in ("target_moved", "edge_of_search"))
+    yield from (w for w in optimum.warnings if w.code in ("target_moved", "edge_of_search", "coil_coverage"))
     if case.model.space == "mni":
         yield ResultWarning(
             "template",

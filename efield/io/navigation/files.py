@@ -46,7 +46,7 @@ def read_session(path, image=None):
     start = text.lstrip()[:100]
     if start.startswith("<"):
         return _read_xml(path, data)
-    if simnibs.BEST in text:  # before JSON: a line of the log may begin with a bracket
+    if simnibs.is_log(text):  # before JSON: a line of the log may begin with a bracket
         return simnibs.read_log(path, text)
     if start.startswith(("{", "[")):
         return _read_json(path, text)

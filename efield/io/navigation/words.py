@@ -7,8 +7,9 @@ from efield.frames import direction_words
 CONVENTION = (
     "Coil axes as in SimNIBS matsimnibs: z points into the head, y is pos_ydir, which efield calls the "
     "handle side; SimNIBS's own figure-8 coils, NaviNIBS and InVesalius have the handle on the -y side. With "
-    "efield's built-in coils and a positive dI/dt the current under the coil's centre runs along -y and the "
-    "induced E along +y. Compare with the coil before use."
+    "efield's built-in figure-8 coils and a positive dI/dt the current under the coil's centre runs along -y "
+    "and the induced E along +y; `efield coil info` says where that of another coil runs. Compare with the "
+    "coil before use."
 )
 """What holds for every pose. Which end of y the handle is on is disputed, so both are named."""
 
@@ -27,7 +28,7 @@ def pose_words(matsimnibs):
     """One sentence about one pose."""
     return (
         f"+y, the handle in efield, points {ydir_words(matsimnibs)}; -y, the handle of SimNIBS's figure-8 "
-        f"coils and the current, points {current_words(matsimnibs)}"
+        f"coils and the current of efield's under their centre, points {current_words(matsimnibs)}"
     )
 
 
