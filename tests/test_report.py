@@ -211,6 +211,16 @@ def test_the_methods_text_says_how_it_was_computed(order, words):
     assert "in white matter and grey matter tensors from DTI.nii.gz (mapping vn)" in methods_text(result)
 
 
+def test_the_tensor_image_is_in_the_provenance(tmp_path):
+    result = whole_result()
+    page = Page(write_report(result, tmp_path / "report.html"))
+    assert "tensor image" not in page.words
+    tensors = {"tissues": ["white_matter"], "image": "DTI.nii.gz", "mapping": "vn", "image_sha256": "ab" * 32}
+    object.__setattr__(result, "provenance", result.provenance | {"anisotropy": tensors})
+    page = Page(write_report(result, tmp_path / "report.html"))
+    assert "tensor image, SHA-256 " + "ab" * 32 in page.words
+
+
 def test_a_discretization_error_is_shown(tmp_path):
     result = whole_result()
     found = {"estimated_error": -0.01, "corrected_value": 1.25, "half_width": 0.01, "reason": None}
