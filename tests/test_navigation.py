@@ -568,10 +568,9 @@ def test_simnibs_optimum_in_its_log(tmp_path, heading):
 
 @pytest.mark.parametrize("kind", ["TmsFlexOptimize", "TMSoptimize"])
 def test_where_an_optimization_of_simnibs_began_is_no_optimum(tmp_path, kind):
-    pose = random_placements(1)[0].matsimnibs
-    path = tmp_path / "settings.mat"
     from scipy.io import savemat
 
+    pose, path = random_placements(1)[0].matsimnibs, tmp_path / "settings.mat"
     savemat(path, {"type": kind, "pos": {"matsimnibs": pose, "name": "start", "didt": 1e6}})
     with pytest.raises(EfieldError, match=r"settings of an optimization.*into its log"):
         efield.load_placements(path)

@@ -33,7 +33,6 @@ N_TRAINING = 300
 CANDIDATE_MM = 2.0
 """Candidate rings are the dipoles' own, one in a cell of this size in radius and height."""
 
-
 POINTS_AT_ONCE = 16
 """Points whose distances to the training charges are held at once: they fit a core's cache."""
 
