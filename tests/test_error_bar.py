@@ -13,6 +13,7 @@ import efield
 from efield.adjoint import patch as patch_module
 from efield.adjoint.correction import Corrections
 from efield.adjoint.jacobi_cg import jacobi_cg
+from efield.adjoint.lattice import POINTS
 from efield.adjoint.patch import RefinedPatch, tets_around
 from efield.forward import solve_potentials
 from efield.model.head import HeadModel
@@ -202,25 +203,24 @@ def test_a_patch_of_the_whole_mesh_gives_the_solution_on_its_pieces(cube, monkey
 
 
 def test_what_is_held_lies_between_the_patch_and_the_rest(cube):
-    mesh = cube.geometry
-    middle = mesh.nodes[:, 0].mean()
-    where = np.flatnonzero(mesh.nodes[mesh.tets].mean(axis=1)[:, 0] > middle)
-    patch = RefinedPatch.of(cube, where)
-    beside = np.setdiff1d(np.arange(len(mesh.tets)), where)
-    shared = {frozenset(np.delete(t, a)) for t in mesh.tets[where] for a in range(4)}
-    shared &= {frozenset(np.delete(t, a)) for t in mesh.tets[beside] for a in range(4)}
-    triangles = np.stack([mesh.nodes[sorted(face)] for face in shared])
-    ends = patch.mesh.edges.ends
-    places = np.concatenate([patch.mesh.nodes, patch.mesh.nodes[ends].mean(axis=1)])
-    to_corner = places[:, None] - triangles[None, :, 0]
-    sides = triangles[:, 1:] - triangles[:, :1]
-    frame = np.linalg.pinv(sides.swapaxes(1, 2))
-    share = np.einsum("fac,pfc->pfa", frame, to_corner)
-    normal = np.cross(sides[:, 0], sides[:, 1])
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    off = np.abs(np.einsum("fc,pfc->pf", normal, to_corner))
-    on = (off < 1e-9) & (share.min(axis=2) > -1e-9) & (share.sum(axis=2) < 1 + 1e-9)
-    np.testing.assert_array_equal(patch.jacobi == 0, on.any(axis=1))
+    """Faces, and edges and nodes by which alone tetrahedra of either side touch."""
+    nodes, tets = cube.geometry.nodes, cube.geometry.tets
+    inside = np.random.default_rng(2).random(len(tets)) < 0.3
+    patch = RefinedPatch.of(cube, np.flatnonzero(inside))
+    places = np.full((len(patch.jacobi), 3), np.nan)
+    corners = nodes[tets[inside]]
+    for own, shares in zip(patch.numbers, POINTS / 4, strict=True):
+        places[own] = np.einsum("a,tac->tc", shares, corners)
+    for own, shares in zip(patch.numbers, POINTS / 4, strict=True):  # one number, one place
+        np.testing.assert_allclose(places[own], np.einsum("a,tac->tc", shares, corners), atol=1e-12)
+    assert len(np.unique(places.round(9), axis=0)) == len(places)
+    beside = nodes[tets[~inside]]
+    frames = np.linalg.inv((beside[:, 1:] - beside[:, :1]).swapaxes(1, 2))
+    share = np.einsum("tac,ptc->pta", frames, places[:, None] - beside[None, :, 0])
+    share = np.concatenate([share, 1 - share.sum(axis=2, keepdims=True)], axis=2)
+    touching = (share.min(axis=2) > -1e-9).any(axis=1)
+    assert 0 < np.count_nonzero(touching) < len(touching)
+    np.testing.assert_array_equal(patch.jacobi == 0, touching)
     dadt = bent_dadt(cube.nodes)
     difference = patch.difference(np.zeros(patch.ten.shape), dadt[patch.ten])
     assert np.all(difference[patch.jacobi == 0] == 0) and np.abs(difference).max() > 0

@@ -25,9 +25,9 @@ from efield.kernels import (
     edges,
     fem,
     harmonic,
+    lattice,
     magnitude,
     normals,
-    pieces,
     quadratic,
     recover,
     sparse,
@@ -122,6 +122,11 @@ def count_neighbours_arguments(rng):
 def basis_gradients_arguments(rng):
     nodes, tets, *_ = mesh_arrays(rng)
     return nodes, tets, 5, np.zeros((4, 3))
+
+
+def gradients_arguments(rng):
+    nodes, tets, *_ = mesh_arrays(rng)
+    return 0, len(tets), nodes, tets, np.zeros((len(tets), 4, 3)), np.zeros(len(tets))
 
 
 def assemble_rows_arguments(rng):
@@ -356,6 +361,19 @@ def closest_points_arguments(rng):
     return 0, 20, points, reach, corners, *cells_of(centroids, 0.7), *out
 
 
+def tet_products_arguments(rng):
+    m, n = 150, 400
+    arrays = rng.standard_normal((6, m)), rng.integers(0, 35, (8, 10)), rng.integers(-2, 3, (8, 4, 3))
+    products, places, shares = arrays[0], arrays[1], arrays[2].astype(float)
+    out = np.zeros((35, m))
+    return 0, m, rng.integers(0, n, (35, m)), products, places, shares, rng.standard_normal(n), out
+
+
+def sums_of_places_arguments(rng):
+    pointers = np.cumsum([0, *rng.integers(1, 5, 30)])
+    return 0, 30, pointers, rng.integers(0, 50, pointers[-1]), rng.standard_normal(50), np.zeros(30)
+
+
 CASES = {
     dipole.vector_potential: dipole_arguments,
     dipole.layered_potential: layered_potential_arguments,
@@ -363,6 +381,7 @@ CASES = {
     fem.fill_node_tets: fill_node_tets_arguments,
     fem.count_neighbours: count_neighbours_arguments,
     fem.basis_gradients: basis_gradients_arguments,
+    fem.gradients: gradients_arguments,
     fem.assemble_rows: assemble_rows_arguments,
     fem.source_times: source_times_arguments,
     fem.element_field: element_field_arguments,
@@ -400,9 +419,12 @@ CASES = {
     biot_savart.field_of_currents: field_of_currents_arguments,
     harmonic.potentials: potentials_arguments,
     harmonic.inverse_distances: lambda rng: (0, 20, *rng.uniform(-1, 1, (2, 20, 3)), np.zeros((20, 20))),
-    pieces.at_places: lambda rng: (
-        *(0, 50, rng.standard_normal((7, 10, 3)), rng.standard_normal((80, 10))),
-        *(rng.integers(0, 7 * 80, 50), np.zeros((50, 3))),
+    lattice.tet_products: tet_products_arguments,
+    lattice.sums_of_places: sums_of_places_arguments,
+    lattice.fill_places: lambda rng: (
+        (numbers := rng.integers(0, 9, 60)),
+        np.cumsum(np.bincount(numbers, minlength=9)) - np.bincount(numbers, minlength=9),
+        np.zeros(60, np.int32),
     ),
     wire.segment_potential: wire_arguments,
     spline.coil_values: lambda rng: coil_arguments(rng, (3,)),

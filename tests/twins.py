@@ -15,10 +15,33 @@ def vector_potential(begin, end, points, positions, moments, out):
 # --- pieces of second-order tetrahedra
 
 
-def at_places(begin, end, ten, shares, stands, out):
+def tet_products(begin, end, numbers, products, places, shares, x, out):
+    """By the matrix of each piece: gradients at its corners, linear between them."""
+    mass, product = np.ones((4, 4)) + np.eye(4), np.zeros((6, 3, 3))
+    for k, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]):
+        product[k, a, b] = product[k, b, a] = 1.0
+    out[:, begin:end] = 0.0
+    for own, share in zip(places, shares.astype(float), strict=True):
+        slope = np.zeros((4, 3, 10))
+        for e, (v, a) in enumerate([(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]):
+            for here, other in ((v, a), (a, v)):
+                slope[here, :, other] += share[other]
+                slope[here, :, here] -= share[other]
+                slope[here, :, 4 + e] += 4 * share[other]
+        matrix = np.einsum("vw,vam,kab,wbn->kmn", mass, slope, product, slope)
+        for t in range(begin, end):
+            np.add.at(out[:, t], own, np.einsum("k,kmn,n->m", products[:, t], matrix, x[numbers[own, t]]))
+
+
+def sums_of_places(begin, end, pointers, places, values, out):
     for i in range(begin, end):
-        t, p = divmod(stands[i], len(shares))
-        out[i] = shares[p] @ ten[t]
+        out[i] = values[places[pointers[i] : pointers[i + 1]]].sum()
+
+
+def fill_places(numbers, start, places):
+    order = np.argsort(numbers, kind="stable")
+    places[:] = order
+    start += np.bincount(numbers, minlength=len(start))
 
 
 # --- wires
@@ -66,6 +89,10 @@ def basis_gradients(nodes, tets, t, grad):
     gradients, volumes = p1_gradients(nodes, tets[t : t + 1])
     grad[:] = gradients[0]
     return volumes[0]
+
+
+def gradients(begin, end, nodes, tets, grad, volume):
+    grad[begin:end], volume[begin:end] = p1_gradients(nodes, tets[begin:end])
 
 
 def _tensors(sigma):

@@ -19,9 +19,10 @@ from functools import cached_property
 import numpy as np
 
 from efield.adjoint.jacobi_cg import jacobi_cg
-from efield.adjoint.patch import RefinedPatch, mean_of_ends
+from efield.adjoint.patch import RefinedPatch
 from efield.fem.edge_part import EdgePart
 from efield.fem.source import coil_dadt
+from efield.kernels.edges import FIRST_END, SECOND_END
 from efield.units import MM
 
 STEPS = 4
@@ -156,7 +157,7 @@ class RaisedSolution:
     def at_ten(self, ten):
         """As of :class:`Solution`."""
         edges, (potential, dadt) = self._edges(ten), self.first.at_ten(ten[:, :4])
-        midpoints = mean_of_ends(dadt) + self.more_dadt[edges]
+        midpoints = 0.5 * (dadt[:, FIRST_END] + dadt[:, SECOND_END]) + self.more_dadt[edges]
         potential = np.concatenate([potential, self.more_potential[edges]], axis=1)
         return potential, np.concatenate([dadt, midpoints], axis=1)
 

@@ -9,6 +9,10 @@ from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
 from efield.solve.block_cg import dots
 
+SOLVED = 1e-12
+"""Share of the first ``sum r^2 / K_ii`` at which nothing is left to solve: float32 holds no more, and where K
+has a null space further steps would let the solution grow along it."""
+
 
 def jacobi_cg(times, inverse_diagonal, b, steps):
     """Approximate the solution of ``K x = b`` from zero.
@@ -21,6 +25,7 @@ def jacobi_cg(times, inverse_diagonal, b, steps):
         Of K; where it is 0, x stays 0 and its rows do not count.
     b : (n,) array
     steps : int
+        At most; fewer where the residual is at rounding before.
 
     Returns
     -------
@@ -30,10 +35,13 @@ def jacobi_cg(times, inverse_diagonal, b, steps):
     inverse_diagonal = inverse_diagonal.astype(np.float32, copy=False)
     residual = (b / size).astype(np.float32)[:, None]
     direction, x, product, preconditioned = (np.zeros_like(residual) for _ in range(4))
-    rho = np.full(1, np.inf)
-    for _ in range(steps):
+    first = rho = np.full(1, np.inf)
+    for step in range(steps):
         run_chunks(sparse.scale_rows, n, inverse_diagonal, residual, preconditioned)
         before, rho = rho, dots(residual, preconditioned)
+        first = rho if step == 0 else first
+        if rho <= SOLVED * first:
+            break
         run_chunks(sparse.update_direction, n, preconditioned, _share(rho, before), direction)
         times(direction, product)
         alpha = _share(rho, dots(direction, product))

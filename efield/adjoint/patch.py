@@ -9,27 +9,31 @@ interpolation of the uncut tetrahedra.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from efield.adjoint.jacobi_cg import jacobi_cg
-from efield.fem.assemble import Geometry, assemble
-from efield.fem.elements import QuadraticElements
-from efield.fem.source import element_field
-from efield.kernels import pieces
+from efield.adjoint.lattice import (
+    DIAGONAL,
+    FROM_TEN,
+    LOAD,
+    MEAN_SLOPE,
+    PLACES,
+    SHARES,
+    SIX,
+    lattice_numbers,
+)
+from efield.fem.assemble import basis_gradients
+from efield.kernels import lattice as kernel
 from efield.kernels._jit import run_chunks, thread_count
-from efield.kernels.edges import FIRST_END, SECOND_END
-from efield.model.order import OrderedMesh
-from efield.solve.matrix import SparseMatrix
-from efield.solve.prepared import corner_matrix
-from efield.solve.two_level import BlockMatrix
+from efield.model.arrays import row_pointers
 
 TETS = 100_000
 """Tetrahedra that are cut, at most: on `mni152` those within 40 mm of the target.
 
-With half as many the far half's share, 0.03 % of a value there, is missed. The matrix of their pieces takes
-0.4 GB, and making it 0.8 GB."""
+With half as many the far half's share, 0.03 % of a value there, is missed."""
 
 SHARE = 16
 """Of a head with few tetrahedra only one in so many is cut, but twice the target's at least."""
@@ -40,41 +44,8 @@ LARGEST_TARGET = TETS // 2
 STEPS = 20
 """Jacobi-preconditioned steps: half as many again move a value by 5e-5, at most 1.5e-4."""
 
-# The eight pieces: four corners, four of the octahedron between, around its diagonal from edge 02 to 13.
-_PIECES = np.array(
-    [
-        [0, 4, 5, 6],
-        [4, 1, 7, 8],
-        [5, 7, 2, 9],
-        [6, 8, 9, 3],
-        [4, 5, 6, 8],
-        [4, 5, 7, 8],
-        [5, 6, 8, 9],
-        [5, 7, 8, 9],
-    ]
-)
-
-
-def mean_of_ends(ten):
-    """(m, 6, ...) means over the ends of edges, of values (m, 4 or more, ...) at corners of tetrahedra."""
-    return 0.5 * (ten[:, FIRST_END] + ten[:, SECOND_END])
-
-
-def _with_midpoints(corners):
-    """Values (m, 10, k) at corners and midpoints of values (m, 4, k) at corners, linear between."""
-    return np.concatenate([corners, mean_of_ends(corners)], axis=1)
-
-
-_SHARES = _with_midpoints(_with_midpoints(np.eye(4)[None])[0][_PIECES])
-"""(8, 10, 4) barycentric coordinates, in the parent, of the ten nodes of its pieces."""
-
-_APART = np.unique(_SHARES.reshape(-1, 4), axis=0, return_index=True)[1].astype(np.int32)
-"""Of those 80 places one for each of the 35 that differ."""
-
-_AT_PIECES = np.concatenate(
-    [_SHARES * (2 * _SHARES - 1), 4 * _SHARES[..., FIRST_END] * _SHARES[..., SECOND_END]], axis=-1
-).reshape(-1, 10)
-"""(80, 10) from values at the ten nodes of a tetrahedron to those of its pieces, one after the other."""
+_FULL = [[0, 3, 4], [3, 1, 5], [4, 5, 2]]
+"""Of xx, yy, zz, xy, xz, yz."""
 
 
 def tets_around(prepared, elements):
@@ -102,7 +73,7 @@ def tets_around(prepared, elements):
 
 @dataclass(frozen=True, eq=False)
 class RefinedPatch:
-    """Some tetrahedra of a head cut into eight, at second order.
+    """Some tetrahedra of a head cut into eight, at second order; the matrix is never assembled.
 
     Attributes
     ----------
@@ -110,25 +81,22 @@ class RefinedPatch:
         The uncut tetrahedra, in solver order, ascending.
     ten : (m, 10) int array
         Unknowns of each at second order, as the head numbers them.
-    mesh : OrderedMesh
-        The pieces, those of the k-th tetrahedron from 8 k on.
-    elements : QuadraticElements
-        On them.
-    stands : (n,) int array
-        A place of each unknown among the ten of every piece, one piece after the other.
-    matrix : BlockMatrix
-        Of the pieces, in float32.
-    jacobi : (n,) array
-        Inverse of its diagonal; 0 where the solution is held.
+    numbers : (35, m) int32 array
+        Unknowns of each cut tetrahedron, see :mod:`efield.adjoint.lattice`.
+    shared : (35, m) bool array
+        Those that tetrahedra outside the patch have too: there the solution is held at zero.
+    gradients : (m, 3, 3) array, 1/m
+        Of the first three barycentric coordinates of each.
+    fluxes : (m, 3, 3) array, S m
+        ``V sigma`` times these.
     """
 
     where: np.ndarray
     ten: np.ndarray
-    mesh: OrderedMesh
-    elements: QuadraticElements
-    stands: np.ndarray
-    matrix: BlockMatrix
-    jacobi: np.ndarray
+    numbers: np.ndarray
+    shared: np.ndarray
+    gradients: np.ndarray
+    fluxes: np.ndarray
 
     @classmethod
     def around(cls, prepared, elements):
@@ -139,20 +107,24 @@ class RefinedPatch:
     def of(cls, prepared, where):
         """Of tetrahedra `where` (m,), in solver order, ascending, of a :class:`PreparedHead`."""
         geo, edges = prepared.geometry, prepared.head.mesh.ordered.edges
-        ten = np.concatenate([geo.tets[where], len(geo.nodes) + edges.of_tets[where]], axis=1)
-        mesh = _cut(ten, _with_midpoints(geo.nodes[geo.tets[where]]))
-        sigma = np.repeat(geo.sigma[where], 8, axis=0)
-        fine = Geometry(mesh.nodes, mesh.tets, sigma, mesh.node_order, mesh.tet_order)
-        elements = QuadraticElements(fine, assemble(fine), mesh.edges)
-        of_pieces = np.concatenate([mesh.tets, np.int32(len(mesh.nodes)) + mesh.edges.of_tets], axis=1)
-        corners, rows = corner_matrix(elements), elements.edge_rows(np.float32)
-        jacobi = 1.0 / np.concatenate([corners.diagonal(), rows.diagonal])
-        jacobi[of_pieces.reshape(-1, 8, 10)[_on_inner_surface(prepared, where)]] = 0.0
-        starts = len(_AT_PIECES) * np.arange(len(where), dtype=np.int32)
-        stands = np.empty(len(jacobi), np.int32)
-        stands[of_pieces.reshape(len(where), -1)[:, _APART]] = starts[:, None] + _APART
-        matrix = BlockMatrix.of(SparseMatrix.from_scipy(corners, np.float32), rows)
-        return cls(where, ten, mesh, elements, stands, matrix, jacobi)
+        tets = geo.tets[where]
+        gradients, volumes = basis_gradients(geo.nodes, tets)
+        gradients = np.ascontiguousarray(gradients[:, :3])
+        sigma = geo.sigma[where][:, _FULL] * volumes[:, None, None]
+        return cls(
+            where,
+            np.concatenate([tets, len(geo.nodes) + edges.of_tets[where]], axis=1),
+            *lattice_numbers(prepared, where),
+            gradients,
+            np.einsum("tcd,tbd->tbc", sigma, gradients),
+        )
+
+    @cached_property
+    def jacobi(self):
+        """(n,) inverse of the matrix's diagonal; 0 where the solution is held."""
+        out = 1.0 / self._summed(DIAGONAL.astype(np.float32) @ self._products)
+        out[self.numbers[self.shared]] = 0.0
+        return out
 
     def difference(self, potential, dadt):
         """What the pieces add to a second-order potential.
@@ -166,62 +138,70 @@ class RefinedPatch:
 
         Returns
         -------
-        (n_unknowns,) array, V
-            As the pieces' :class:`QuadraticElements` have it.
+        (n,) array, V
+            At the corners of pieces, elsewhere beyond the mean over the ends of a piece's edge.
         """
-        load = self.elements.source_load(self._on_pieces(dadt)[:, :, None])
-        residual = np.empty(load.shape, np.float32)
-        self.matrix.residual(self._potential(potential), load.astype(np.float32), residual)
-        return jacobi_cg(self.matrix.times, self.jacobi, residual[:, 0], STEPS)
+        through = np.einsum("tmc,tbc->mbt", dadt, self.fluxes).reshape(LOAD.shape[1], -1)
+        load = self._summed((LOAD @ through).astype(np.float32))
+        return jacobi_cg(self._times, self.jacobi, load - self._product(self._on_pieces(potential)), STEPS)
 
     def mean_field(self, difference, where):
-        """Mean of ``-grad`` of a difference (m, 3) over uncut tetrahedra `where` of the patch, V/m."""
+        """Mean (k, 3) of ``-grad`` of a difference (n,) over tetrahedra `where` (k,) of the patch, V/m."""
         place = np.searchsorted(self.where, where)
         if not np.array_equal(self.where[np.minimum(place, len(self.where) - 1)], where):
             raise ValueError("a tetrahedron that is not of the patch")
-        first = 8 * place
-        own = (first[:, None] + np.arange(8)).ravel()
-        nothing = np.zeros((len(difference), 3))
-        e_field = element_field(self.mesh, difference, nothing, own, np.arange(len(own)))
-        return e_field.reshape(-1, 8, 3).mean(axis=1)  # the pieces' volumes are equal
+        slopes = MEAN_SLOPE @ difference[self.numbers[:, place]]
+        return -np.einsum("bt,tbc->tc", slopes, self.gradients[place])
 
     def work(self, psi, difference):
         """``int sigma grad psi.grad difference`` over the patch, psi (m, 10) as the potential."""
-        difference = difference[:, None].astype(np.float32)
-        product = np.empty_like(difference)
-        self.matrix.times(difference, product)
-        return float(self._potential(psi)[:, 0].astype(np.float64) @ product[:, 0].astype(np.float64))
-
-    def _potential(self, ten):
-        """(n_unknowns, 1) float32 of a potential of the uncut tetrahedra (m, 10), less a constant."""
-        there = np.concatenate([ten[:, :4], ten[:, 4:] + mean_of_ends(ten)], axis=1)
-        there -= there.mean()  # that has no gradient, and would take digits
-        out, n = self._on_pieces(there[:, :, None]), len(self.mesh.nodes)
-        out[n:] -= self.mesh.edges.means(out)
-        return out.astype(np.float32)
+        product = self._product(difference.astype(np.float32))
+        return float(self._on_pieces(psi).astype(np.float64) @ product.astype(np.float64))
 
     def _on_pieces(self, ten):
-        """Values (n_unknowns, k) at nodes and midpoints of the pieces, from (m, 10, k) at the ten nodes."""
-        out = np.empty((len(self.jacobi), ten.shape[2]))
-        run_chunks(pieces.at_places, len(out), np.ascontiguousarray(ten), _AT_PIECES, self.stands, out)
+        """A potential of the uncut tetrahedra (m, 10), less a constant, as a difference is given; float32."""
+        ten = ten.copy()
+        ten[:, :4] -= ten[:, :4].mean()  # that has no gradient, and would take digits
+        out = np.empty(self._size, np.float32)
+        out[self.numbers] = FROM_TEN @ ten.T
         return out
 
+    def _product(self, x):
+        out = np.empty((len(x), 1), np.float32)
+        self._times(x[:, None], out)
+        return out[:, 0]
 
-def _cut(ten, places):
-    """The pieces of tetrahedra of ten nodes (m, 10) at `places` (m, 10, 3), m."""
-    used, number = np.unique(ten, return_inverse=True)
-    number, nodes = number.reshape(ten.shape), np.empty((len(used), 3))
-    nodes[number] = places
-    tets = np.ascontiguousarray(number[:, _PIECES].reshape(-1, 4), dtype=np.int32)
-    return OrderedMesh(nodes, tets, np.arange(len(nodes)), np.arange(len(tets)))
+    def _times(self, x, out):
+        """``out = K x``, both (n, 1) float32."""
+        arguments = self.numbers, self._products, PLACES, SHARES.astype(np.float32), x[:, 0], self._parts
+        run_chunks(kernel.tet_products, len(self.where), *arguments, block=kernel.BLOCK)
+        run_chunks(kernel.sums_of_places, len(out), *self._standing, self._parts.ravel(), out[:, 0])
 
+    def _summed(self, parts):
+        """(n,) sums over tetrahedra of what each gives to its unknowns, (35, m)."""
+        out = np.empty(self._size, parts.dtype)
+        run_chunks(kernel.sums_of_places, len(out), *self._standing, parts.ravel(), out)
+        return out
 
-def _on_inner_surface(prepared, where):
-    """(m, 8, 10) bool: nodes of the pieces on faces between the patch and the rest of the head."""
-    mesh = prepared.head.mesh
-    tets = mesh.ordered.tet_order[where]
-    inside = np.zeros(len(mesh.tets), bool)
-    inside[tets] = True
-    beyond = mesh.face_neighbours[tets]
-    held = (beyond != -1) & ((beyond < 0) | ~inside[beyond])
-    return np.einsum("ta,pia->tpi", held, _SHARES == 0)
+    @cached_property
+    def _size(self):
+        return int(self.numbers[-1, -1]) + 1
+
+    @cached_property
+    def _standing(self):
+        """Pointers and places of each unknown in `numbers`."""
+        numbers = self.numbers.ravel()
+        pointers, places = row_pointers(np.bincount(numbers)), np.empty(len(numbers), np.int32)
+        kernel.fill_places(numbers, pointers[:-1].copy(), places)
+        return pointers, places
+
+    @cached_property
+    def _products(self):
+        """(6, m) ``V / 160 g_a.(sigma g_b)``: 00, 11, 22, 01, 02, 12."""
+        a, b = SIX
+        return np.einsum("tkc,tkc->kt", self.gradients[:, a], self.fluxes[:, b]).astype(np.float32) / 160
+
+    @cached_property
+    def _parts(self):
+        """Scratch of the products."""
+        return np.empty(self.numbers.shape, np.float32)

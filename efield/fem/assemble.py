@@ -97,6 +97,13 @@ def assemble(geo):
     return Operators(indptr, indices, stiffness, source)
 
 
+def basis_gradients(nodes, tets):
+    """Gradients (m, 4, 3) of the barycentric coordinates of tetrahedra (m, 4), 1/m, and volumes (m,), m^3."""
+    grad, volume = np.empty((len(tets), 4, 3)), np.empty(len(tets))
+    run_chunks(kernel.gradients, len(tets), nodes, tets, grad, volume)
+    return grad, volume
+
+
 def tets_of_nodes(tets, n_nodes):
     """Tetrahedra at each node, ascending: those of node i are ``node_tets[pointers[i]:pointers[i + 1]]``."""
     count = np.zeros(n_nodes, np.int64)

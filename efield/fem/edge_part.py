@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from efield.fem.assemble import basis_gradients
 from efield.kernels import edge_part as kernel
 from efield.kernels._jit import run_chunks
 from efield.kernels.edges import FIRST_END, SECOND_END
@@ -68,9 +69,7 @@ class EdgePart:
 
     def mean_field(self, potential, dadt, where):
         """Mean of E (m, 3) over tetrahedra of edge unknowns (n_edges,) and dA/dt (n_edges, 3)."""
-        corners = self.geometry.nodes[self.geometry.tets[where]]
-        inverse = np.linalg.inv(corners[:, 1:] - corners[:, :1]).swapaxes(1, 2)
-        grad = np.concatenate([-inverse.sum(axis=1, keepdims=True), inverse], axis=1)
+        grad, _ = basis_gradients(self.geometry.nodes, self.geometry.tets[where])
         numbers, out = self.edges.of_tets[where], np.zeros((len(where), 3))
         for e, (a, b) in enumerate(zip(FIRST_END, SECOND_END, strict=True)):
             out -= 0.2 * dadt[numbers[:, e]] + potential[numbers[:, e], None] * (grad[:, a] + grad[:, b])

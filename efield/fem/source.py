@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from efield.fem.assemble import basis_gradients
 from efield.kernels import dipole, fem, quadratic
 from efield.kernels._jit import run_chunks
 from efield.kernels.edges import FIRST_END, SECOND_END
@@ -146,12 +147,11 @@ def gradient_inside(mesh, potential, where, points):
     gradient : (m, 3) array, V/m
     shares : (m, 4) array
     """
-    corners = mesh.nodes[mesh.tets[where]]
-    inverse = np.linalg.inv(corners[:, 1:] - corners[:, :1])
-    grad = np.concatenate([-inverse.sum(axis=2, keepdims=True), inverse], axis=2).swapaxes(1, 2)
-    shares = np.einsum("mac,mc->ma", grad, points - corners[:, 0])
+    tets = mesh.tets[where]
+    grad, _ = basis_gradients(mesh.nodes, tets)
+    shares = np.einsum("mac,mc->ma", grad, points - mesh.nodes[tets[:, 0]])
     shares[:, 0] += 1.0
-    gradient = np.einsum("ma,mac->mc", potential[mesh.tets[where]], grad)
+    gradient = np.einsum("ma,mac->mc", potential[tets], grad)
     if len(potential) > len(mesh.nodes):
         excess = potential[len(mesh.nodes) + mesh.edges.of_tets[where]]
         for e, (a, b) in enumerate(zip(FIRST_END, SECOND_END, strict=True)):

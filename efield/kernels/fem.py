@@ -64,6 +64,13 @@ def basis_gradients(nodes, tets, t, grad):
 
 
 @jit
+def gradients(begin, end, nodes, tets, grad, volume):
+    """Basis gradients (m, 4, 3), 1/m, and volumes (m,), m^3, of tetrahedra (m, 4)."""
+    for t in range(begin, end):
+        volume[t] = basis_gradients(nodes, tets, t, grad[t])
+
+
+@jit
 def assemble_rows(begin, end, nodes, tets, sigma, pointers, node_tets, indptr, indices, stiffness, source):
     """Rows of K and of the source operator, columns ascending.
 
