@@ -17,6 +17,10 @@ SLICES = 16
 """Slices of the edges, each of one thread at a time; with more of them more tetrahedra are visited twice."""
 
 
+CHUNKS = 16
+"""Chunks of the tetrahedra in which it is found out what each slice visits."""
+
+
 class EdgePart:
     """The edge functions ``4 l_a l_b`` on a geometry.
 
@@ -29,11 +33,15 @@ class EdgePart:
     def __init__(self, geometry, edges):
         self.geometry, self.edges = geometry, edges
         self._size = -(-len(edges.ends) // SLICES)
-        count = np.zeros(SLICES, np.int64)
-        kernel.count_members(edges.of_tets, self._size, count)
-        self._pointers = np.concatenate([[0], np.cumsum(count)])
-        self._members = np.empty(self._pointers[-1], np.int32)
-        kernel.fill_members(edges.of_tets, self._size, self._pointers[:-1].copy(), self._members)
+        length = -(-len(edges.of_tets) // CHUNKS)
+        tets = length, edges.of_tets, self._size
+        count = np.empty((CHUNKS, SLICES), np.int64)
+        run_chunks(kernel.count_members, CHUNKS, *tets, count, min_chunk=1)
+        ends = np.cumsum(count.T.ravel())
+        self._pointers = np.concatenate([[0], ends[CHUNKS - 1 :: CHUNKS]])
+        self._members = np.empty(ends[-1], np.int32)
+        starts = np.ascontiguousarray(ends.reshape(SLICES, CHUNKS).T - count)
+        run_chunks(kernel.fill_members, CHUNKS, *tets, starts, self._members, min_chunk=1)
 
     def __len__(self):
         return len(self.edges.ends)

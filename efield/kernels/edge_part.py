@@ -20,32 +20,31 @@ REDUCE_CHUNK = 4096
 
 
 @jit
-def count_members(tet_edges, size, count):
-    """Number of tetrahedra that each slice visits; `count` starts as zeros."""
-    for t in range(tet_edges.shape[0]):
-        for e in range(6):
-            if _is_new(tet_edges, t, e, size):
-                count[tet_edges[t, e] // size] += 1
-
-
-@jit
-def fill_members(tet_edges, size, start, members):
-    """Those tetrahedra, slice by slice; `start` is a scratch copy of the pointers."""
-    for t in range(tet_edges.shape[0]):
-        for e in range(6):
-            if _is_new(tet_edges, t, e, size):
+def count_members(begin, end, length, tet_edges, size, count):
+    """Number of tetrahedra that each slice visits (n_chunks, n_slices), by chunks of `length` tetrahedra."""
+    last = np.full(count.shape[1], -1, np.int64)
+    for chunk in range(begin, end):
+        count[chunk] = 0
+        for t in range(chunk * length, min((chunk + 1) * length, tet_edges.shape[0])):
+            for e in range(6):
                 s = tet_edges[t, e] // size
-                members[start[s]] = t
-                start[s] += 1
+                if last[s] != t:
+                    last[s] = t
+                    count[chunk, s] += 1
 
 
 @jit
-def _is_new(tet_edges, t, e, size):
-    """Whether no earlier edge of the tetrahedron lies in the slice of its edge e."""
-    earlier = 0
-    for f in range(e):
-        earlier += tet_edges[t, f] // size == tet_edges[t, e] // size
-    return earlier == 0
+def fill_members(begin, end, length, tet_edges, size, start, members):
+    """Those tetrahedra, slice by slice; `start` (n_chunks, n_slices) is a scratch copy of the pointers."""
+    last = np.full(start.shape[1], -1, np.int64)
+    for chunk in range(begin, end):
+        for t in range(chunk * length, min((chunk + 1) * length, tet_edges.shape[0])):
+            for e in range(6):
+                s = tet_edges[t, e] // size
+                if last[s] != t:
+                    last[s] = t
+                    members[start[chunk, s]] = t
+                    start[chunk, s] += 1
 
 
 @jit

@@ -72,7 +72,7 @@ class Objective:
         """Search value of functionals (..., k), V/m: the signed one, or the length of three."""
         if len(self.directions) == 1:
             return functionals[..., 0]
-        return np.linalg.norm(functionals, axis=-1)
+        return np.sqrt(np.einsum("...k,...k->...", functionals, functionals))  # half the time of norm
 
     def slope(self, functionals):
         """Derivative (..., k) of the search value in the functionals."""

@@ -149,12 +149,14 @@ def _aggregates(matrix):
 def spectral_radius(matrix, inverse_diagonal, n_iterations=10):
     """Spectral radius of D^-1 A by Lanczos from a fixed start, 3 % on the safe side."""
     scale = np.sqrt(inverse_diagonal)
+    wide, image = SparseMatrix.from_scipy(matrix, np.float64), np.empty((len(scale), 1))
     v = np.random.default_rng(0).standard_normal(len(scale))
     v /= np.linalg.norm(v)
     before, beta = np.zeros_like(v), 0.0
     alphas, betas = [], []
     for _ in range(min(n_iterations, len(scale))):
-        w = scale * (matrix @ (scale * v)) - beta * before
+        wide.times((scale * v)[:, None], image)
+        w = scale * image[:, 0] - beta * before
         alpha = v @ w
         w -= alpha * v
         alphas.append(alpha)
