@@ -382,6 +382,7 @@ CASES = {
     fem.count_neighbours: count_neighbours_arguments,
     fem.basis_gradients: basis_gradients_arguments,
     fem.gradients: gradients_arguments,
+    fem.six_components: lambda rng: (0, 30, rng.random((30, 9)), rng.permutation(30), np.zeros((30, 6))),
     fem.assemble_rows: assemble_rows_arguments,
     fem.source_times: source_times_arguments,
     fem.element_field: element_field_arguments,
@@ -596,6 +597,11 @@ def test_sums_in_float32(kernel, rng):
         arguments[-1] = arguments[-1].astype(np.float64)  # its sums are added up in float64
     expected = run(getattr(twins, kernel.__name__), wide)
     assert_same(run(kernel, arguments), expected, 2e-6)
+
+
+def test_numbers_as_tensors(rng):
+    arguments = 0, 30, rng.random((30, 1)), rng.permutation(30), np.zeros((30, 6))
+    assert_same(run(fem.six_components, arguments), run(twins.six_components, arguments), 1e-15)
 
 
 @pytest.mark.parametrize("width", [1, 3, 4, 16])

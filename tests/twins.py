@@ -95,6 +95,15 @@ def gradients(begin, end, nodes, tets, grad, volume):
     grad[begin:end], volume[begin:end] = p1_gradients(nodes, tets[begin:end])
 
 
+def six_components(begin, end, conductivity, order, out):
+    own = conductivity[order[begin:end]]
+    if own.shape[1] == 1:
+        own = own[:, :, None] * np.eye(3)
+    full = own.reshape(-1, 3, 3)
+    for k, (a, b) in enumerate([(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]):
+        out[begin:end, k] = full[:, a, b]
+
+
 def _tensors(sigma):
     return sigma[:, [[0, 3, 4], [3, 1, 5], [4, 5, 2]]]
 

@@ -71,6 +71,19 @@ def gradients(begin, end, nodes, tets, grad, volume):
 
 
 @jit
+def six_components(begin, end, conductivity, order, out):
+    """xx, yy, zz, xy, xz, yz (n, 6) of numbers (n, 1) or tensors (n, 9), taken in an order."""
+    for t in range(begin, end):
+        own = conductivity[order[t]]
+        if own.size == 1:
+            out[t, 0] = out[t, 1] = out[t, 2] = own[0]
+            out[t, 3] = out[t, 4] = out[t, 5] = 0.0
+        else:
+            out[t, 0], out[t, 1], out[t, 2] = own[0], own[4], own[8]
+            out[t, 3], out[t, 4], out[t, 5] = own[1], own[2], own[5]
+
+
+@jit
 def assemble_rows(begin, end, nodes, tets, sigma, pointers, node_tets, indptr, indices, stiffness, source):
     """Rows of K and of the source operator, columns ascending.
 
