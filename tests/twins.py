@@ -206,14 +206,20 @@ def take_strong(begin, end, indptr, indices, data, root, pointers, out):
         out[pointers[i] : pointers[i] + len(row)] = row
 
 
-def product_rows(begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, counts):
+def galerkin_rows(
+    begin, end, r_ptr, r_columns, r, a_ptr, a_columns, a, p_ptr, p_columns, p, n_columns, counts
+):
     indices, data = [], []
     for i in range(begin, end):
-        row = {}  # keeps the order in which columns appear
-        for p in range(a_indptr[i], a_indptr[i + 1]):
-            part = slice(b_indptr[a_indices[p]], b_indptr[a_indices[p] + 1])
-            for column, value in zip(b_indices[part], b_data[part], strict=True):
-                row[column] = row.get(column, 0) + a_data[p] * value
+        middle, row = {}, {}  # keep the order in which columns appear
+        for q in range(r_ptr[i], r_ptr[i + 1]):
+            part = slice(a_ptr[r_columns[q]], a_ptr[r_columns[q] + 1])
+            for column, value in zip(a_columns[part], a[part], strict=True):
+                middle[column] = middle.get(column, 0) + r[q] * value
+        for j, weight in middle.items():
+            part = slice(p_ptr[j], p_ptr[j + 1])
+            for column, value in zip(p_columns[part], p[part], strict=True):
+                row[column] = row.get(column, 0) + weight * value
         counts[i] = len(row)
         indices += row
         data += row.values()

@@ -140,44 +140,75 @@ def partial_dots(begin, end, x, y, partial):
 
 
 @jit
-def product_rows(begin, end, a_indptr, a_indices, a_data, b_indptr, b_indices, b_data, n_columns, counts):
-    """Rows of the sparse product A B (Gustavson 1978); columns in the order they appear.
+def galerkin_rows(
+    begin,
+    end,
+    r_indptr,
+    r_indices,
+    r_data,
+    a_indptr,
+    a_indices,
+    a_data,
+    p_indptr,
+    p_indices,
+    p_data,
+    n_columns,
+    counts,
+):
+    """Rows of ``R A P``, one row of R A at a time; columns in the order they appear.
 
     Writes the lengths of its rows and returns their (indices, data), one row after the other: one
-    pass over A and B, where knowing the length beforehand would take two.
+    pass, where knowing the length beforehand would take two.
     """
-    slot = np.full(n_columns, -1, np.int64)
-    size = 4 * (a_indptr[end] - a_indptr[begin]) + 1024
+    between, slot = np.full(p_indptr.size - 1, -1, np.int64), np.full(n_columns, -1, np.int64)
+    middle, weights = np.empty(1024, np.int32), np.empty(1024)
+    size = 64 * (end - begin) + 1024
     indices, data = np.empty(size, np.int32), np.empty(size)
-    fill = 0
+    fill, before = 0, 0
     for i in range(begin, end):
-        first, most = fill, 0
-        for p in range(a_indptr[i], a_indptr[i + 1]):
-            most += b_indptr[a_indices[p] + 1] - b_indptr[a_indices[p]]
+        most = 0
+        for q in range(r_indptr[i], r_indptr[i + 1]):
+            most += a_indptr[r_indices[q] + 1] - a_indptr[r_indices[q]]
+        if most > middle.size:
+            middle, weights = np.empty(2 * most, np.int32), np.empty(2 * most)
+        n, most = 0, 0
+        for q in range(r_indptr[i], r_indptr[i + 1]):
+            k, r = r_indices[q], r_data[q]
+            for p in range(a_indptr[k], a_indptr[k + 1]):
+                j = a_indices[p]
+                place = between[j] - before
+                if place < 0:
+                    between[j] = before + n
+                    middle[n], weights[n] = j, r * a_data[p]
+                    most += p_indptr[j + 1] - p_indptr[j]
+                    n += 1
+                else:
+                    weights[place] += r * a_data[p]
+        before += n
+        first = fill
         if first + min(most, n_columns) > size:
             size = 2 * size + most
             wider, longer = np.empty(size, np.int32), np.empty(size)
             wider[:first], longer[:first] = indices[:first], data[:first]
             indices, data = wider, longer
-        for p in range(a_indptr[i], a_indptr[i + 1]):
-            k, a = a_indices[p], a_data[p]
-            for q in range(b_indptr[k], b_indptr[k + 1]):
-                j = b_indices[q]
-                place = slot[j]
+        for m in range(n):
+            j, weight = middle[m], weights[m]
+            for q in range(p_indptr[j], p_indptr[j + 1]):
+                column = p_indices[q]
+                place = slot[column]
                 if place < first:
-                    slot[j] = fill
-                    indices[fill] = j
-                    data[fill] = a * b_data[q]
+                    slot[column] = fill
+                    indices[fill], data[fill] = column, weight * p_data[q]
                     fill += 1
                 else:
-                    data[place] += a * b_data[q]
+                    data[place] += weight * p_data[q]
         counts[i] = fill - first
     return indices[:fill], data[:fill]
 
 
 @jit
 def smoothed_rows(begin, end, indptr, indices, data, member, weight, n_columns, counts):
-    """Rows of ``(I - W A) T``, T the ones of each unknown's aggregate; results as of `product_rows`."""
+    """Rows of ``(I - W A) T``, T the ones of each unknown's aggregate; results as of `galerkin_rows`."""
     slot = np.full(n_columns, -1, np.int64)
     size = indptr[end] - indptr[begin] + end - begin
     columns, values = np.empty(size, np.int32), np.empty(size)

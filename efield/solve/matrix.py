@@ -1,4 +1,4 @@
-"""Compressed sparse rows: products with blocks, and with each other."""
+"""Compressed sparse rows: products with blocks, and what coarser levels are made of."""
 
 from dataclasses import dataclass
 
@@ -53,15 +53,15 @@ class SparseMatrix:
         run_chunks(kernel, self.n_rows, self.indptr, self.indices, self.data, x, *arrays)
 
 
-def product(a, b):
-    """Product of two scipy CSR matrices, rows in parallel; columns are not sorted.
+def galerkin(restrict, matrix, prolong):
+    """``R A P`` of scipy CSR matrices, rows in parallel; columns are not sorted, A P is never stored.
 
     Returns
     -------
     scipy.sparse.csr_matrix, float64
     """
-    left, right = ((m.indptr, m.indices, m.data) for m in (a, b))
-    return _by_rows(sparse.product_rows, (a.shape[0], b.shape[1]), *left, *right)
+    arrays = [array for m in (restrict, matrix, prolong) for array in (m.indptr, m.indices, m.data)]
+    return _by_rows(sparse.galerkin_rows, (restrict.shape[0], prolong.shape[1]), *arrays)
 
 
 def smoothed_prolongator(matrix, member, n_aggregates, weight):

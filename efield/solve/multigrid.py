@@ -13,7 +13,7 @@ import scipy.sparse
 
 from efield.kernels import sparse
 from efield.kernels._jit import run_chunks
-from efield.solve.matrix import SparseMatrix, product, smoothed_prolongator, strong_couplings
+from efield.solve.matrix import SparseMatrix, galerkin, smoothed_prolongator, strong_couplings
 
 STRENGTH_THRESHOLD = 0.04
 """Couplings weaker than this fraction of the diagonals do not aggregate."""
@@ -108,7 +108,7 @@ def _coarsen(matrix, single):
         SparseMatrix.from_scipy(prolong, np.float32),
         SparseMatrix.from_scipy(restrict, np.float32),
     )
-    return level, product(restrict, product(matrix, prolong))
+    return level, galerkin(restrict, matrix, prolong)
 
 
 def _inverse_diagonal(matrix):
