@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from results_fake import fake_cohort, fake_comparison, fake_optimize_result
 from scipy import stats
+from test_anisotropy import constant_image
 
 import efield
 from efield import memory
@@ -23,7 +24,7 @@ from efield.cli import main
 from efield.cohort import one, study, workers
 from efield.cohort.subjects import read_subjects
 from efield.cohort.workers import Workers, parse_bytes
-from efield.errors import CohortError, MissingExtraError, PlacementError, TargetError
+from efield.errors import CohortError, MeshError, MissingExtraError, PlacementError, TargetError
 from efield.io.gmsh import write_msh
 from efield.io.records import MeshRecord
 from efield.results import json_schema
@@ -34,10 +35,10 @@ N_SUBJECTS = 20
 PATIENCE_S = 240
 
 
-def write_head(path, seed, edge_mm=26.0):
+def write_head(path, seed, tags=(2, 3, 4, 5)):
     """A layered sphere of a few thousand tetrahedra, each of another size."""
     radii = (1 + 0.005 * seed) * np.array([60.0, 70.0, 78.0, 85.0])
-    mesh = random_layered_sphere(radii, [2, 3, 4, 5], edge_mm, seed=seed)
+    mesh = random_layered_sphere(radii, tags, 26.0, seed=seed)
     write_msh(path, MeshRecord(np.asarray(mesh.nodes_mm), np.asarray(mesh.tets), np.asarray(mesh.tags)))
 
 
@@ -181,7 +182,7 @@ def fast(monkeypatch):
 @pytest.fixture
 def heads(tmp_path):
     for i, name in enumerate(("a", "b", "bug")):
-        write_head(tmp_path / f"{name}.msh", i)
+        write_head(tmp_path / f"{name}.msh", i, (1, 2, 3, 5))
     return tmp_path
 
 
@@ -279,6 +280,59 @@ def test_what_is_a_subjects_own(fast, heads):
         efield.run_cohort(table, heads / "other", workers=1)
 
 
+# --- tensors
+
+
+def image_of(path, across=1.0):
+    """Diffusion mostly along x, and across y, over a head of :func:`write_head`."""
+    affine = np.diag([-10.0, 10, 10, 1])
+    affine[:3, 3] = [95, -95, -95]
+    return constant_image(path, np.diag([1.7, 0.4 * across, 0.4]), affine, (20, 20, 20))
+
+
+@pytest.fixture
+def loaded(fast, monkeypatch):
+    """The heads that the study gets, by name."""
+    seen, optimize = {}, study.STUDIES["optimize"]
+
+    def keep(head, *args, **settings):
+        seen[head.name] = head
+        return optimize(head, *args, **settings)
+
+    keep.__signature__ = optimize.__signature__
+    monkeypatch.setitem(study.STUDIES, "optimize", keep)
+    return seen
+
+
+def test_tensors_of_a_column(loaded, heads):
+    image_of(heads / "a.nii.gz")
+    table = write_table(heads / "t.csv", ["a,a.msh,a.nii.gz", "b,b.msh,"], "subject,head,dti")
+    direct = {"anisotropy": "dir", "workers": 1}
+    assert efield.run_cohort(table, heads / "out", **direct).failed == ()
+    alone = efield.with_anisotropy(efield.load_head(heads / "a.msh"), heads / "a.nii.gz", mapping="dir")
+    np.testing.assert_array_equal(loaded["a"].conductivity, alone.conductivity)
+    assert loaded["b"].anisotropy is None
+    assert efield.run_cohort(table, heads / "out", **direct).reused == ("a", "b")
+    image_of(heads / "a.nii.gz", 2.0)
+    with pytest.raises(CohortError, match=r"\(dti differ\) for a;"):
+        efield.run_cohort(table, heads / "out", **direct)
+
+
+def test_tensors_of_a_pattern(loaded, heads):
+    for name in ("a", "own"):
+        image_of(heads / f"{name}_tensor.nii.gz")
+    table = write_table(
+        heads / "t.csv", ["a,a.msh,", "bug,bug.msh,", "b,b.msh,own_tensor.nii.gz"], "subject,head,dti"
+    )
+    words = ["cohort", table, "--out", heads / "out", "--workers", "1", "--anisotropy", "dir"]
+    words += ["--dti", heads / "{subject}_tensor.nii.gz"]
+    ended = CliRunner().invoke(main, list(map(str, words)))
+    assert ended.exit_code == 1
+    assert "1 of 3 subjects failed: bug" in ended.stderr and "bug_tensor.nii.gz" in ended.stderr
+    images = {name: (head.anisotropy["image"], head.anisotropy["mapping"]) for name, head in loaded.items()}
+    assert images == {"a": ("a_tensor.nii.gz", "dir"), "b": ("own_tensor.nii.gz", "dir")}
+
+
 # --- subjects
 
 
@@ -342,6 +396,7 @@ def test_settings_that_no_subject_could_use(tmp_path):
         (PlacementError, "unknown targeting methods: f3", {"study": "compare", "methods": ["f3"]}),
         (TargetError, "unknown target", {"target": "nowhere"}),
         (CohortError, "use plain settings", {"objective": lambda e, v: e.sum()}),
+        (MeshError, "unknown mapping .*'mean'; known: vn, dir", {"anisotropy": "mean"}),
         (CohortError, "memory 'much' is no size", {"memory": "much"}),
         (CohortError, "at least 1, not 0", {"workers": 0}),
         (CohortError, "not both", {"scheduler": "tcp://x:1", "slurm": True}),

@@ -5,6 +5,7 @@ import click
 from efield.cli import exits
 from efield.cli.options import (
     DEFAULT_TARGET,
+    anisotropy_option,
     check_outputs,
     coil_option,
     didt_option,
@@ -21,12 +22,14 @@ Examples:
   efield cohort heads.csv --out study
   efield cohort charm_folders --study compare --out study --workers 4 --memory 6GB
   efield cohort heads.tsv --study compare --methods beam-f3,5.5cm,optimised --out study
+  efield cohort charm_folders --dti charm_folders/m2m_{subject}/DTI_coregT1_tensor.nii.gz --out study
   efield cohort heads.csv --out study --scheduler tcp://node1:8786
   efield cohort heads.csv --out study --slurm --workers 20 --threads 8 --memory 16GB
 
 \b
-Columns of the table: subject, head; where subjects differ coil, target, distance_mm; for optimize direction;
-for compare hotspot, landmarks, map, map_mask, lowest. The same command again goes on where it stopped.
+Columns of the table: subject, head; where subjects differ dti, coil, target, distance_mm; for optimize
+direction; for compare hotspot, landmarks, map, map_mask, lowest. The same command again goes on where
+it stopped.
 """
 
 
@@ -46,6 +49,10 @@ for compare hotspot, landmarks, map, map_mask, lowest. The same command again go
 @click.option("--distance", type=float, metavar="MM", help="Coil to scalp. [4]")
 @order_option
 @head_options
+@click.option(
+    "--dti", metavar="NIFTI", help="Diffusion tensors, {subject} for its name, of those without their own."
+)
+@anisotropy_option
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes or SLURM jobs. [as fit]")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Of each worker. [cores / workers]")
 @click.option("--memory", default="4GB", show_default=True, help="That each worker may use.")
@@ -79,6 +86,8 @@ def cohort(ctx, subjects, out, study, target, radius, json_file, quiet, verbose,
             target=wanted,
             unit=options["unit"],
             conductivity=dict(options["conductivity"]) or None,
+            dti=options["dti"],
+            anisotropy=options["anisotropy"] or "vn",
             progress=progress,
             **crew,
             **_settings(study, options),

@@ -66,17 +66,19 @@ head_options = apply(
     ),
 )
 
+anisotropy_option = click.option(
+    "--anisotropy",
+    type=click.Choice(["vn", "dir"]),
+    help="Conductivity from tensors: volume-normalised or direct mapping. [vn]",
+)
+
 tensor_options = apply(
     click.option(
         "--dti",
         metavar="NIFTI",
         help="Diffusion tensors in the head's space, as of FSL or SimNIBS: brain tissue becomes anisotropic.",
     ),
-    click.option(
-        "--anisotropy",
-        type=click.Choice(["vn", "dir"]),
-        help="Conductivity from --dti: volume-normalised or direct mapping. [vn]",
-    ),
+    anisotropy_option,
 )
 
 coil_option = click.option(

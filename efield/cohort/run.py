@@ -4,7 +4,7 @@ import time
 
 from efield.cohort.one import Job, done, finished
 from efield.cohort.study import Study
-from efield.cohort.subjects import read_subjects
+from efield.cohort.subjects import read_subjects, with_images
 from efield.cohort.workers import MEMORY, Workers
 from efield.errors import CohortError, OutputError
 from efield.results.cohort import CohortResult, remove_tables
@@ -25,6 +25,8 @@ def run_cohort(
     target="dlpfc-left",
     unit="mm",
     conductivity=None,
+    dti=None,
+    anisotropy="vn",
     workers=None,
     threads=None,
     memory=MEMORY,
@@ -44,7 +46,7 @@ def run_cohort(
     ----------
     subjects : path or sequence of mapping
         A table (``.csv``, ``.tsv``) with the columns ``subject``, ``head`` and a subject's own
-        (``coil``, ``target``, ``distance_mm``, ``direction``, ``hotspot``, ``landmarks``, ``map``,
+        (``dti``, ``coil``, ``target``, ``distance_mm``, ``direction``, ``hotspot``, ``landmarks``, ``map``,
         ``map_mask``, ``lowest``); a folder of ``m2m_<subject>``; or such rows.
     out_dir : path
         Gets the table, and one result folder a subject below ``subjects``.
@@ -53,6 +55,10 @@ def run_cohort(
         As in the study, of subjects without their own. A target may be any text that the command line takes.
     unit, conductivity
         As in `load_head`.
+    dti : path, optional
+        Tensor image of subjects without their own; their name takes the place of ``{subject}`` in it.
+    anisotropy : {"vn", "dir"}
+        From tensors to conductivity: the `mapping` of `with_anisotropy`.
     workers : int, optional
         Processes, or SLURM jobs. 1 is this process, and needs no Dask. By default as many as cores and
         memory allow where Dask is installed, else 1.
@@ -87,9 +93,11 @@ def run_cohort(
     """
     start = time.perf_counter()
     report = progress or (lambda stage, fraction: None)
-    plan = Study(study, coil, target, settings, unit, conductivity)
+    plan = Study(study, coil, target, settings, unit, conductivity, anisotropy)
     crew = Workers(workers, threads, memory, scheduler, slurm)
     everyone = read_subjects(subjects)
+    if dti is not None:
+        everyone = with_images(everyone, str(dti))
     plan.check(everyone)
     facts = plan.facts()
     folder = check_output(out_dir).resolve() / SUBJECTS

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from efield.errors import CohortError, OutputError, PlacementError
+from efield.model.anisotropy import check_mapping, with_anisotropy
 from efield.model.coil import Coil
 from efield.model.coils import load_coil
 from efield.model.heads import load_head
@@ -53,6 +54,8 @@ class Study:
         Arguments of `optimize_coil` or `compare_targeting`.
     unit, conductivity
         As in `load_head`.
+    anisotropy
+        The `mapping` of `with_anisotropy`, of subjects with a tensor image.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Study:
     settings: dict
     unit: str = "mm"
     conductivity: dict | None = None
+    anisotropy: str = "vn"
 
     def __post_init__(self):
         if self.kind not in STUDIES:
@@ -78,6 +82,7 @@ class Study:
         unknown = [name for name in self.settings if name not in valid]
         if unknown:
             raise CohortError(f"{self.kind} has no setting {unknown[0]!r}; valid: {', '.join(valid)}")
+        check_mapping(self.anisotropy)
         load_coil(self.coil)
         _as_target(self.target)
         if self.kind == "optimize" and "objective" in self.settings:
@@ -109,7 +114,10 @@ class Study:
 
     def load_head(self, subject):
         """The subject's head."""
-        return load_head(subject.head, unit=self.unit, conductivity=self.conductivity)
+        head = load_head(subject.head, unit=self.unit, conductivity=self.conductivity)
+        if "dti" not in subject.own:
+            return head
+        return with_anisotropy(head, subject.own["dti"], mapping=self.anisotropy)
 
     def run(self, subject, head):
         """The result of one subject: `OptimizeResult` or `TargetingComparison`."""
@@ -142,7 +150,8 @@ class Study:
             A setting, such as a function, that has no plain value.
         """
         body = {"study": self.kind, "coil": self.coil, "target": self.target, "unit": self.unit}
-        return _plain(body | {"conductivity": self.conductivity, **self.settings})
+        body |= {"conductivity": self.conductivity, "anisotropy": self.anisotropy}
+        return _plain(body | self.settings)
 
     def fingerprint(self, subject):
         """Everything that a subject's result depends on, as a flat dict of plain values."""

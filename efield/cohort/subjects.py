@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from efield.errors import CohortError
@@ -14,7 +14,7 @@ from efield.model.target_text import parse_target, parse_vector
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
-FILES = ("head", "coil", "landmarks", "map", "map_mask")
+FILES = ("head", "dti", "coil", "landmarks", "map", "map_mask")
 """Columns that may hold a path: relative to the table, unless it is a name."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -75,6 +75,14 @@ def read_subjects(source):
                 f"{subject.name!r} and {other.name!r} name one folder; give each subject its own name"
             )
     return subjects
+
+
+def with_images(subjects, pattern):
+    """Subjects with a tensor image each: their own, else `pattern` with their name for ``{subject}``."""
+    images = [Path(pattern.replace("{subject}", one.name)).expanduser().resolve() for one in subjects]
+    return tuple(
+        replace(one, own={"dti": str(image), **one.own}) for one, image in zip(subjects, images, strict=True)
+    )
 
 
 def _folder_rows(folder):
@@ -174,6 +182,7 @@ def _target(text):
 
 
 COLUMNS = {
+    "dti": str,
     "coil": str,
     "target": _target,
     "distance_mm": _positive,

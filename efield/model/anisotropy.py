@@ -83,7 +83,8 @@ def with_anisotropy(
     FormatError
         An image that cannot be used.
     """
-    _check_settings(mapping, max_ratio, max_conductivity)
+    check_mapping(mapping)
+    _check_limits(max_ratio, max_conductivity)
     tags = tuple(dict.fromkeys(map(tag_of, tissues)))
     isotropic = _isotropic(head)
     some = np.flatnonzero(np.isin(head.tags, tags))
@@ -134,9 +135,18 @@ def with_anisotropy(
     return dataclasses.replace(head, conductivity=sigma, anisotropy=facts)
 
 
-def _check_settings(mapping, max_ratio, max_conductivity):
+def check_mapping(mapping):
+    """Refuse what is none of `MAPPINGS`.
+
+    Raises
+    ------
+    MeshError
+    """
     if mapping not in MAPPINGS:
         raise MeshError(f"unknown mapping of diffusion tensors {mapping!r}; known: {', '.join(MAPPINGS)}")
+
+
+def _check_limits(max_ratio, max_conductivity):
     if not (np.isfinite(max_ratio) and max_ratio >= 1):
         raise MeshError(f"max_ratio must be a finite number of at least 1, not {max_ratio!r}")
     if not (np.isfinite(max_conductivity) and max_conductivity > 0):
