@@ -96,6 +96,51 @@ def test_fsl_components_do_not_see_which_way_the_first_axis_is_stored(tmp_path):
     np.testing.assert_allclose(got[0], shear, atol=1e-6)
 
 
+STORED = {
+    "LAS": np.diag([-1, 1, 1]),
+    "RAS": np.diag([1, 1, 1]),
+    "LPS": np.diag([-1, -1, 1]),
+    "RPS": np.diag([1, -1, 1]),
+    "ALS": np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]]),
+    "SRA": np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]]),
+}
+"""Columns: along what the voxel axes run in the scanner, before it is turned."""
+
+
+@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("frame", ["fsl", "world"])
+def test_a_fibre_conducts_along_itself_however_the_scan_is_stored(tmp_path, two_tissues, stored, frame):
+    """A scan simulated: signals along gradients of known directions, given to the fit as each program takes
+    them. FSL: along the voxel axes, x reversed where the affine's determinant is positive; MRtrix: RAS."""
+    rng = np.random.default_rng(11)
+    turn = random_rotation(rng)
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ STORED[stored] @ np.diag([4.0, 5.0, 6.0])
+    affine[:3, 3] = np.array([20.0, 20, 20]) - affine[:3, :3] @ [11.5, 11.5, 11.5]
+    fibre = np.array([0.6, -0.35, 0.72]) / np.linalg.norm([0.6, -0.35, 0.72])
+    gradients = rng.standard_normal((30, 3))
+    gradients /= np.linalg.norm(gradients, axis=1)[:, None]
+    apparent = 0.4 + 1.3 * (gradients @ fibre) ** 2
+    given = gradients
+    if frame == "fsl":
+        given = gradients @ (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
+        given[:, 0] *= -np.sign(np.linalg.det(affine[:3, :3]))
+    products = np.stack([(1 if i == j else 2) * given[:, i] * given[:, j] for i, j in SIX], axis=1)
+    six = np.linalg.lstsq(products, apparent)[0]
+    fitted = np.zeros((3, 3))
+    for value, (i, j) in zip(six, SIX, strict=True):
+        fitted[i, j] = fitted[j, i] = value
+    path = constant_image(tmp_path / "a.nii.gz", fitted, affine)
+    along = {}
+    for name in ("fsl", "world"):
+        head = efield.with_anisotropy(two_tissues, path, frame=name)
+        brain = head.conductivity[head.tags < 3]
+        along[name] = np.abs(np.linalg.eigh(brain)[1][:, :, 2] @ fibre)
+    other = "world" if frame == "fsl" else "fsl"
+    np.testing.assert_allclose(along[frame], 1, atol=1e-6)
+    assert along[other].max() < 0.9
+
+
 def test_voxels_of_other_size_do_not_stretch_tensors(tmp_path):
     affine = around_box()
     affine[:3, :3] = np.diag([-2.0, 5.0, 3.0])
@@ -362,6 +407,13 @@ def test_command_line(tmp_path):
     said = json.loads(run.stdout)["provenance"]["anisotropy"]
     assert (said["mapping"], said["image"], said["n_without_data"]) == ("dir", "dti.nii.gz", 0)
     assert len(said["image_sha256"]) == 64
-    for options, word in ((["--anisotropy", "vn"], "needs --dti"), (["--dti", "no.nii"], "no.nii")):
+    assert said["frame"] == "fsl"
+    run = CliRunner().invoke(main, [*common, "--dti", str(path), "--dti-frame", "world"])
+    assert json.loads(run.stdout)["provenance"]["anisotropy"]["frame"] == "world"
+    for options, word in (
+        (["--anisotropy", "vn"], "needs --dti"),
+        (["--dti-frame", "world"], "needs --dti"),
+        (["--dti", "no.nii"], "no.nii"),
+    ):
         refused = CliRunner().invoke(main, [*common, *options])
         assert refused.exit_code == 2 and word in refused.output

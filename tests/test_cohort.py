@@ -24,7 +24,7 @@ from efield.cli import main
 from efield.cohort import one, study, workers
 from efield.cohort.subjects import read_subjects
 from efield.cohort.workers import Workers, parse_bytes
-from efield.errors import CohortError, MeshError, MissingExtraError, PlacementError, TargetError
+from efield.errors import CohortError, FormatError, MeshError, MissingExtraError, PlacementError, TargetError
 from efield.io.gmsh import write_msh
 from efield.io.records import MeshRecord
 from efield.results import json_schema
@@ -325,12 +325,12 @@ def test_tensors_of_a_pattern(loaded, heads):
         heads / "t.csv", ["a,a.msh,", "bug,bug.msh,", "b,b.msh,own_tensor.nii.gz"], "subject,head,dti"
     )
     words = ["cohort", table, "--out", heads / "out", "--workers", "1", "--anisotropy", "dir"]
-    words += ["--dti", heads / "{subject}_tensor.nii.gz"]
+    words += ["--dti", heads / "{subject}_tensor.nii.gz", "--dti-frame", "world"]
     ended = CliRunner().invoke(main, list(map(str, words)))
     assert ended.exit_code == 1
     assert "1 of 3 subjects failed: bug" in ended.stderr and "bug_tensor.nii.gz" in ended.stderr
-    images = {name: (head.anisotropy["image"], head.anisotropy["mapping"]) for name, head in loaded.items()}
-    assert images == {"a": ("a_tensor.nii.gz", "dir"), "b": ("own_tensor.nii.gz", "dir")}
+    facts = [[loaded[name].anisotropy[key] for key in ("image", "mapping", "frame")] for name in "ab"]
+    assert facts == [["a_tensor.nii.gz", "dir", "world"], ["own_tensor.nii.gz", "dir", "world"]]
 
 
 # --- subjects
@@ -397,6 +397,7 @@ def test_settings_that_no_subject_could_use(tmp_path):
         (TargetError, "unknown target", {"target": "nowhere"}),
         (CohortError, "use plain settings", {"objective": lambda e, v: e.sum()}),
         (MeshError, "unknown mapping .*'mean'; known: vn, dir", {"anisotropy": "mean"}),
+        (FormatError, "unknown frame .*'ras'; known: fsl, world", {"dti_frame": "ras"}),
         (CohortError, "memory 'much' is no size", {"memory": "much"}),
         (CohortError, "at least 1, not 0", {"workers": 0}),
         (CohortError, "not both", {"scheduler": "tcp://x:1", "slurm": True}),

@@ -5,12 +5,12 @@ import click
 from efield.cli import exits
 from efield.cli.options import (
     DEFAULT_TARGET,
-    anisotropy_option,
     check_outputs,
     coil_option,
     didt_option,
     head_options,
     log_to_stderr,
+    mapping_options,
     order_option,
     radius_option,
     talk_options,
@@ -52,7 +52,7 @@ it stopped.
 @click.option(
     "--dti", metavar="NIFTI", help="Diffusion tensors, {subject} for its name, of those without their own."
 )
-@anisotropy_option
+@mapping_options
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes or SLURM jobs. [as fit]")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="Of each worker. [cores / workers]")
 @click.option("--memory", default="4GB", show_default=True, help="That each worker may use.")
@@ -88,6 +88,7 @@ def cohort(ctx, subjects, out, study, target, radius, json_file, quiet, verbose,
             conductivity=dict(options["conductivity"]) or None,
             dti=options["dti"],
             anisotropy=options["anisotropy"] or "vn",
+            dti_frame=options["dti_frame"] or "fsl",
             progress=progress,
             **crew,
             **_settings(study, options),

@@ -70,6 +70,7 @@ def compare(
     conductivity,
     dti,
     anisotropy,
+    dti_frame,
     out,
     json_file,
     quiet,
@@ -95,7 +96,7 @@ def compare(
 
     with stage_progress(quiet) as progress:
         result = compare_targeting(
-            load_head_from_options(head, unit, conductivity, dti, anisotropy),
+            load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame),
             coil,
             parse_target(target, radius),
             None if methods is None else [name.strip() for name in methods.split(",")],

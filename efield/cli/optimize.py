@@ -142,6 +142,7 @@ def optimize(
     conductivity,
     dti,
     anisotropy,
+    dti_frame,
     out,
     json_file,
     quiet,
@@ -170,7 +171,7 @@ def optimize(
     with stage_progress(quiet, SHARES) as progress:
         if progress is not None:
             progress("load", 0.0)
-        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy)
+        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame)
         load_time = time.perf_counter() - start
         result = optimize_coil(
             head_model,

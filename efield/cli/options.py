@@ -66,10 +66,17 @@ head_options = apply(
     ),
 )
 
-anisotropy_option = click.option(
-    "--anisotropy",
-    type=click.Choice(["vn", "dir"]),
-    help="Conductivity from tensors: volume-normalised or direct mapping. [vn]",
+mapping_options = apply(
+    click.option(
+        "--anisotropy",
+        type=click.Choice(["vn", "dir"]),
+        help="Conductivity from tensors: volume-normalised or direct mapping. [vn]",
+    ),
+    click.option(
+        "--dti-frame",
+        type=click.Choice(["fsl", "world"]),
+        help="Axes of the tensors: FSL's (also of SimNIBS) or RAS, see docs/anisotropy.md. [fsl]",
+    ),
 )
 
 tensor_options = apply(
@@ -78,7 +85,7 @@ tensor_options = apply(
         metavar="NIFTI",
         help="Diffusion tensors in the head's space, as of FSL or SimNIBS: brain tissue becomes anisotropic.",
     ),
-    anisotropy_option,
+    mapping_options,
 )
 
 coil_option = click.option(
@@ -212,15 +219,16 @@ def write_facts(facts, text, json_file):
             path.write_text(dumps(facts), encoding="utf-8")
 
 
-def load_head_from_options(head, unit, conductivity, dti=None, anisotropy=None):
+def load_head_from_options(head, unit, conductivity, dti=None, anisotropy=None, dti_frame=None):
     """The head of the command line; built-in names and files alike."""
     from efield.model.heads import load_head
 
-    if anisotropy is not None and dti is None:
-        raise click.UsageError("--anisotropy needs --dti")
+    for option, given in (("--anisotropy", anisotropy), ("--dti-frame", dti_frame)):
+        if given is not None and dti is None:
+            raise click.UsageError(f"{option} needs --dti")
     model = load_head(head, unit=unit, conductivity=dict(conductivity) or None)
     if dti is None:
         return model
     from efield.model.anisotropy import with_anisotropy
 
-    return with_anisotropy(model, dti, mapping=anisotropy or "vn")
+    return with_anisotropy(model, dti, mapping=anisotropy or "vn", frame=dti_frame or "fsl")

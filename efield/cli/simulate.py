@@ -63,6 +63,7 @@ def simulate(
     conductivity,
     dti,
     anisotropy,
+    dti_frame,
     out,
     json_file,
     quiet,
@@ -89,7 +90,7 @@ def simulate(
     with stage_progress(quiet) as progress:
         if progress is not None:
             progress("load", 0.0)
-        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy)
+        head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame)
         load_time = time.perf_counter() - start
         options = {"didt": didt, "element_order": element_order}
         run = _run if session.format == "pose" else _run_session

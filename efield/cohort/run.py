@@ -27,6 +27,7 @@ def run_cohort(
     conductivity=None,
     dti=None,
     anisotropy="vn",
+    dti_frame="fsl",
     workers=None,
     threads=None,
     memory=MEMORY,
@@ -57,8 +58,8 @@ def run_cohort(
         As in `load_head`.
     dti : path, optional
         Tensor image of subjects without their own; their name takes the place of ``{subject}`` in it.
-    anisotropy : {"vn", "dir"}
-        From tensors to conductivity: the `mapping` of `with_anisotropy`.
+    anisotropy, dti_frame
+        How tensors become conductivity: the `mapping` and `frame` of `with_anisotropy`.
     workers : int, optional
         Processes, or SLURM jobs. 1 is this process, and needs no Dask. By default as many as cores and
         memory allow where Dask is installed, else 1.
@@ -93,7 +94,7 @@ def run_cohort(
     """
     start = time.perf_counter()
     report = progress or (lambda stage, fraction: None)
-    plan = Study(study, coil, target, settings, unit, conductivity, anisotropy)
+    plan = Study(study, coil, target, settings, unit, conductivity, anisotropy, dti_frame)
     crew = Workers(workers, threads, memory, scheduler, slurm)
     everyone = read_subjects(subjects)
     if dti is not None:

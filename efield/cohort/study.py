@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from efield.errors import CohortError, OutputError, PlacementError
+from efield.io.dti import check_frame
 from efield.model.anisotropy import check_mapping, with_anisotropy
 from efield.model.coil import Coil
 from efield.model.coils import load_coil
@@ -54,8 +55,8 @@ class Study:
         Arguments of `optimize_coil` or `compare_targeting`.
     unit, conductivity
         As in `load_head`.
-    anisotropy
-        The `mapping` of `with_anisotropy`, of subjects with a tensor image.
+    anisotropy, dti_frame
+        The `mapping` and `frame` of `with_anisotropy`, of subjects with a tensor image.
 
     Raises
     ------
@@ -72,6 +73,7 @@ class Study:
     unit: str = "mm"
     conductivity: dict | None = None
     anisotropy: str = "vn"
+    dti_frame: str = "fsl"
 
     def __post_init__(self):
         if self.kind not in STUDIES:
@@ -83,6 +85,7 @@ class Study:
         if unknown:
             raise CohortError(f"{self.kind} has no setting {unknown[0]!r}; valid: {', '.join(valid)}")
         check_mapping(self.anisotropy)
+        check_frame(self.dti_frame)
         load_coil(self.coil)
         _as_target(self.target)
         if self.kind == "optimize" and "objective" in self.settings:
@@ -117,7 +120,7 @@ class Study:
         head = load_head(subject.head, unit=self.unit, conductivity=self.conductivity)
         if "dti" not in subject.own:
             return head
-        return with_anisotropy(head, subject.own["dti"], mapping=self.anisotropy)
+        return with_anisotropy(head, subject.own["dti"], mapping=self.anisotropy, frame=self.dti_frame)
 
     def run(self, subject, head):
         """The result of one subject: `OptimizeResult` or `TargetingComparison`."""
@@ -150,7 +153,11 @@ class Study:
             A setting, such as a function, that has no plain value.
         """
         body = {"study": self.kind, "coil": self.coil, "target": self.target, "unit": self.unit}
-        body |= {"conductivity": self.conductivity, "anisotropy": self.anisotropy}
+        body |= {
+            "conductivity": self.conductivity,
+            "anisotropy": self.anisotropy,
+            "dti_frame": self.dti_frame,
+        }
         return _plain(body | self.settings)
 
     def fingerprint(self, subject):

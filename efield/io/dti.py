@@ -75,8 +75,7 @@ def read_dti(path, frame="fsl"):
         Not a readable NIfTI file, another shape or order, no frame (both form codes are 0), a
         singular affine, no data at all, an unknown `frame`.
     """
-    if frame not in FRAMES:
-        raise FormatError(f"unknown frame of a tensor image {frame!r}; known: {', '.join(FRAMES)}")
+    check_frame(frame)
     image, data = load_values(path, np.float32)
     if int(image.header["intent_code"]) == SYMMETRIC_MATRIX_INTENT:
         raise FormatError(
@@ -98,6 +97,17 @@ def read_dti(path, frame="fsl"):
     data[~known] = 0.0
     axes = np.eye(3) if frame == "world" else _fsl_axes(affine)
     return TensorImage(affine, axes, data, known)
+
+
+def check_frame(frame):
+    """Refuse what is none of `FRAMES`.
+
+    Raises
+    ------
+    FormatError
+    """
+    if frame not in FRAMES:
+        raise FormatError(f"unknown frame of a tensor image {frame!r}; known: {', '.join(FRAMES)}")
 
 
 def _fsl_axes(affine):
