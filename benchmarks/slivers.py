@@ -85,6 +85,9 @@ def _volumes(nodes, tets):
 def moved_peaks(head, center_mm, placements, order):
     """Rows, one a statistic of |E| in grey matter near a point: its largest change by slivers.
 
+    ``own`` is the part of it that comes from counting the slivers' own |E|; the rest is what they do to the
+    field around them.
+
     Parameters
     ----------
     head : HeadModel
@@ -98,10 +101,12 @@ def moved_peaks(head, center_mm, placements, order):
     grey = head.tags == TISSUE_TAGS["grey_matter"]
     near &= grey
     cut, parent = planted(mesh, near)
-    before = _peaks(head, near, grey, placements, order)
-    other = HeadModel(cut, head.conductivity[parent], name="planted")
-    after = _peaks(other, near[parent], grey[parent], placements, order)
-    change = np.abs(after / before - 1).max(axis=0)
+    before = _peaks(_magnitudes(head, placements, order), mesh, near, grey)
+    magnitudes = _magnitudes(HeadModel(cut, head.conductivity[parent], name="planted"), placements, order)
+    after = _peaks(magnitudes, cut, near[parent], grey[parent])
+    others = np.arange(len(parent)) < len(mesh.tets)
+    without = _peaks(magnitudes, cut, near[parent] & others, grey[parent] & others)
+    change, own = (np.abs(after / one - 1).max(axis=0) for one in (before, without))
     names = [*(f"p{percent:g}" for percent in PERCENT), "maximum", "p99.9 of all grey matter"]
     return [
         {
@@ -109,22 +114,27 @@ def moved_peaks(head, center_mm, placements, order):
             "statistic": name,
             "slivers": len(parent) - len(mesh.tets),
             "of": int(near.sum()),
-            "change": float(one),
+            "change": float(change[i]),
+            "own": float(own[i]),
         }
-        for name, one in zip(names, change, strict=True)
+        for i, name in enumerate(names)
     ]
 
 
-def _peaks(head, near, grey, placements, order):
-    """(n_placements, n_statistics) of |E|, V/m: over `near`; of `grey` the peak that results state."""
+def _magnitudes(head, placements, order):
+    """(n_placements, n_tets) of |E|, V/m."""
     solved = solve_potentials(
         prepare(head, element_order=order), load_coil("figure8-70mm"), placements, DIDT, RTOL
     )
-    (elements,), volumes, rows = np.nonzero(grey), head.mesh.volumes_mm3, []
-    for k in solved.columns:
-        magnitude = np.zeros(len(grey))
-        magnitude[elements] = np.linalg.norm(solved.on_elements(k, elements), axis=1)
+    everything = np.arange(len(head.tets))
+    return np.stack([np.linalg.norm(solved.on_elements(k, everything), axis=1) for k in solved.columns])
+
+
+def _peaks(magnitudes, mesh, near, grey):
+    """(n_placements, n_statistics) of |E|, V/m: over `near`; of `grey` the peak that results state."""
+    volumes, rows = mesh.volumes_mm3, []
+    for magnitude in magnitudes:
         here = magnitude[near]
-        peak = weighted_percentile(magnitude[elements], volumes[elements], PEAK_PERCENTILE)
+        peak = weighted_percentile(magnitude[grey], volumes[grey], PEAK_PERCENTILE)
         rows.append([*weighted_percentile(here, volumes[near], PERCENT), here.max(), peak])
     return np.array(rows)

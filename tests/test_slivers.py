@@ -88,6 +88,9 @@ def test_slivers_move_the_maximum_and_hardly_a_percentile(script, over_the_targe
     assert change["maximum"] > 0.5
     assert max(change["p50"], change["p95"], change["p99"]) < 0.01  # 3 % of 1,137 large elements
     assert change["p99.9 of all grey matter"] < 0.005  # the peak that results state
+    own = {row["statistic"]: row["own"] for row in rows}
+    assert max(own["p50"], own["p95"], own["p99.9 of all grey matter"]) < 0.001
+    assert own["maximum"] > 0.3
 
 
 def test_second_order_is_solved_in_spite_of_slivers(script, over_the_target):
