@@ -1,11 +1,13 @@
 """How wrong the fields and target values are, at first and second order, and how well that is known.
 
-    python benchmarks/validation.py [sphere] [layers] [head] [colin] [slivers] [--colin MESH] [--json FILE]
+    python benchmarks/validation.py [sphere] [midlayer] [layers] [head] [colin] [slivers]
+        [--colin MESH] [--json FILE]
 
 "sphere": five layers, unstructured, the built-in figure-8 coil 4 mm above, against the closed form; E at
 the barycentres of the grey-matter shell, volume-weighted vector L2 and the largest error over the largest
 |E|; L2 far from every boundary; and the mean |E| of a 10 mm ball. With one conductivity only the outer
-boundary makes itself felt. "layers": a current through the scalp that follows a spherical
+boundary makes itself felt. "midlayer": the same field on the mid-layer of the grey-matter shell, as surfaces
+get it, and mean |E| there under the coil. "layers": a current through the scalp that follows a spherical
 harmonic of degree 5, for which E jumps at every layer. "head": the built-in head, placements around the
 built-in target, against second order on the head refined there, and the error bar against the same truth
 (validation_head.py); "colin": Colin27 likewise. "slivers": how they move peaks (slivers.py). Prints
@@ -30,6 +32,7 @@ from efield.analytic.sphere_tms import tms_field
 from efield.fem.source import dipoles_in_head, gradient_inside
 from efield.forward import solve_potentials
 from efield.io.atomic import atomic_path
+from efield.io.sampling import locate
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 from efield.model.placement import Placement
@@ -44,6 +47,9 @@ SPHERE_EDGES_MM = (4.8, 2.4)
 
 DEEP_MM, DEEP_EVERY = 60.0, 10
 """Within this radius no boundary of a layer is nearer than 10 mm; of the tetrahedra there one in so many."""
+
+UNDER_MM = 40.0
+"""The mid-layer under the coil is that within this distance of its centre."""
 
 DEGREE, ORDER = 5, 3
 
@@ -134,6 +140,32 @@ def recovered_row(field, grey, points, exact, volumes):
     got = field.recovered().within(grey, points)
     row = mesh_facts(field.head.mesh, "order 1, recovered") | errors(got - exact, exact, volumes)
     return row | {"deep_l2": None, "target_mean": None, "cpu_s": None}
+
+
+def midlayer(_):
+    """The mid-layer of grey matter, by the rule for points of a tissue, and inside its tetrahedra."""
+    coil, placement = load_coil("figure8-70mm"), over_the_sphere()
+    positions, moments = dipoles_in_head(coil, placement)
+    rows = []
+    for edge in SPHERE_EDGES_MM:
+        head = sphere_head(edge)
+        points = efield.mid_layer(head).vertices_mm
+        exact = tms_field(positions, DIDT * moments, 1e-3 * points)
+        under = np.linalg.norm(points - placement.center_mm, axis=1) < UNDER_MM
+        elements, _ = locate(head, points, tissue="grey_matter")
+        for order in (1, 2):
+            field = efield.simulate(head, coil, placement, didt=DIDT, element_order=order)
+            got = {
+                "raw": field.at(points, tissue="grey_matter"),
+                "recovered": field.recovered().at(points, tissue="grey_matter"),
+                "inside": field.inside(elements, points, coil),
+            }
+            for kind, e_field in got.items():
+                size, true = (np.linalg.norm(e[under], axis=1).mean() for e in (e_field, exact))
+                row = mesh_facts(head.mesh, f"order {order}, {kind}")
+                row |= errors(e_field - exact, exact, np.ones(len(points)))
+                rows.append(row | {"mean": float(size / true - 1)})
+    return with_rates(rows)
 
 
 def harmonic_layers(head):
@@ -269,7 +301,14 @@ def _text(value):
 
 
 def main():
-    parts = {"sphere": sphere, "layers": layers, "head": head, "colin": colin, "slivers": slivers}
+    parts = {
+        "sphere": sphere,
+        "midlayer": midlayer,
+        "layers": layers,
+        "head": head,
+        "colin": colin,
+        "slivers": slivers,
+    }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help=f"{', '.join(parts)}; all of them by default")
     parser.add_argument("--colin", help="the Colin27 mesh; its part is left out without it")

@@ -14,7 +14,7 @@ from efield.errors import TargetError
 from efield.fem.recover import recover
 from efield.fem.source import dipoles_in_head
 from efield.forward import StoredField, simulate
-from efield.io.sampling import NEAR_MM, tets_at_points
+from efield.io.sampling import NEAR_MM, locate, tets_at_points
 from efield.kernels.recover import fit_patches
 from efield.model.cortex import mid_layer
 from efield.model.head import HeadModel
@@ -275,6 +275,29 @@ def test_mid_layer_of_a_head():
     assert known.mean() > 0.99
     far = np.linalg.norm(at_layer[known] - surface.vertices_mm[known], axis=1)
     assert np.percentile(far, 99) < 6.0
+
+
+def test_mid_layer_of_five_layers_against_the_closed_form():
+    """Grey matter one tetrahedron thick: raw values are those of the barycentres, deeper or shallower."""
+    radii, coil, placement = (66.0, 71.0, 76.0, 83.0, 90.0), figure_eight(), tilted_pose(104.0)
+    head = HeadModel.from_mesh(random_layered_sphere(radii, (1, 2, 3, 4, 5), 9.0))
+    points = mid_layer(head).vertices_mm
+    positions, moments = dipoles_in_head(coil, placement)
+    exact = tms_field(positions, DIDT * moments, 1e-3 * points)
+    error = {}
+    for order in (1, 2):
+        field = efield.simulate(head, coil, placement, didt=DIDT, element_order=order)
+        elements, held = locate(head, points, tissue="grey_matter")
+        assert held.all()
+        for kind, got in (
+            ("raw", field.at(points, tissue="grey_matter")),
+            ("recovered", field.recovered().at(points, tissue="grey_matter")),
+            ("inside", field.inside(elements, points, coil)),
+        ):
+            error[order, kind] = np.linalg.norm(got - exact) / np.linalg.norm(exact)
+    assert error[1, "raw"] < 0.1 and error[2, "raw"] < 0.1
+    assert error[1, "recovered"] < 0.02 and error[2, "recovered"] < 0.02
+    assert error[2, "inside"] < 0.005
 
 
 def test_heads_without_cortex_have_no_mid_layer():
