@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from results_fake import fake_cohort, fake_comparison, fake_optimize_result
 from scipy import stats
-from test_anisotropy import constant_image
+from test_anisotropy import FIBRE, constant_image
 
 import efield
 from efield import memory
@@ -283,11 +283,11 @@ def test_what_is_a_subjects_own(fast, heads):
 # --- tensors
 
 
-def image_of(path, across=1.0):
-    """Diffusion mostly along x, and across y, over a head of :func:`write_head`."""
+def image_of(path, tensor=FIBRE):
+    """The same diffusion all over a head of :func:`write_head`."""
     affine = np.diag([-10.0, 10, 10, 1])
     affine[:3, 3] = [95, -95, -95]
-    return constant_image(path, np.diag([1.7, 0.4 * across, 0.4]), affine, (20, 20, 20))
+    return constant_image(path, tensor, affine, (20, 20, 20))
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def test_tensors_of_a_column(loaded, heads):
     np.testing.assert_array_equal(loaded["a"].conductivity, alone.conductivity)
     assert loaded["b"].anisotropy is None
     assert efield.run_cohort(table, heads / "out", **direct).reused == ("a", "b")
-    image_of(heads / "a.nii.gz", 2.0)
+    image_of(heads / "a.nii.gz", 2 * FIBRE)
     with pytest.raises(CohortError, match=r"\(dti differ\) for a;"):
         efield.run_cohort(table, heads / "out", **direct)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from small_heads import TARGET_MM, few_dipoles, sphere
+from test_cohort import image_of, write_head
 
 import efield
 from efield.cli import main
@@ -212,6 +213,30 @@ def test_dose_commands(pose_file):
         target_mean(Placement(np.loadtxt(pose_file)), 0.5 * 147.9e6), rel=1e-5
     )
     assert "MagPro X100 MCF-B65" in [one["name"] for one in facts("dose", "stimulators")]
+
+
+def test_commands_take_tensors(tmp_path):
+    write_head(tmp_path / "head.msh", 0, (1, 2, 3, 5))
+    head = efield.load_head(tmp_path / "head.msh")
+    image = image_of(tmp_path / "dti.nii.gz", [[1.0, 0.6, 0], [0.6, 1.0, 0], [0, 0, 0.4]])
+    pose = Placement.on_scalp(head, (-50, 50, 60), yaw_deg=45.0)
+    np.savetxt(tmp_path / "pose.txt", pose.matsimnibs)
+    region = Target.sphere((-38, 38, 38), 12.0).resolve(head)
+    heads = [efield.with_anisotropy(head, image, mapping="dir", frame=name) for name in ("world", "fsl")]
+    mean, *others = (
+        np.average(field.magnitude[region.elements], weights=region.volumes_mm3)
+        for field in (efield.simulate(one, "figure8-70mm", pose) for one in [*heads, head])
+    )
+    assert min(abs(mean / other - 1) for other in others) > 1e-3
+    placed = (tmp_path / "head.msh", "--placement", tmp_path / "pose.txt")
+    placed += ("--target", "-38,38,38", "--radius", 12)
+    placed += ("--dti", image, "--anisotropy", "dir", "--dti-frame", "world")
+    assert facts("sham", *placed, "--spacer", 20)["conditions"][0]["mean"] == pytest.approx(mean, rel=1e-5)
+    needed = facts("dose", "field", *placed, "--wanted", 60, "--max-didt", 100e6)
+    assert needed["didt"] == pytest.approx(60e6 / mean, rel=1e-5)
+    motor = ("--motor-placement", tmp_path / "pose.txt", "--threshold", 50, "--max-didt", 100e6)
+    found = facts("dose", "motor", *placed, "--motor-target", "-38,38,38", *motor)
+    assert found["target_field"] == pytest.approx(50 * mean, rel=1e-5)
 
 
 @pytest.mark.parametrize(

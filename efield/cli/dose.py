@@ -16,6 +16,7 @@ from efield.cli.options import (
     radius_option,
     talk_options,
     target_option,
+    tensor_options,
     write_facts,
 )
 
@@ -99,6 +100,7 @@ def convert(stimulator, max_didt, calibration, percent, didt, json_file):
 @click.option("--wanted", type=float, required=True, metavar="V_PER_M", help="Mean |E| in the target.")
 @stimulator_options
 @head_options
+@tensor_options
 @json_facts_option
 @talk_options
 def field(
@@ -113,6 +115,9 @@ def field(
     calibration,
     unit,
     conductivity,
+    dti,
+    anisotropy,
+    dti_frame,
     json_file,
     quiet,
     verbose,
@@ -131,7 +136,7 @@ def field(
     with stage_progress(quiet) as progress:
         if progress is not None:
             progress("load", 0.0)
-        model = load_head_from_options(head, unit, conductivity)
+        model = load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame)
         region = named.resolve(model)
         found = simulate(model, coil, place, progress=progress)
     mean = weighted_mean(found.magnitude[region.elements], region.volumes_mm3)
@@ -152,6 +157,7 @@ def field(
 @click.option("--motor-target", metavar="T", default="m1-hand-left", show_default=True, help="As --target.")
 @stimulator_options
 @head_options
+@tensor_options
 @json_facts_option
 @talk_options
 def motor(
@@ -168,6 +174,9 @@ def motor(
     calibration,
     unit,
     conductivity,
+    dti,
+    anisotropy,
+    dti_frame,
     json_file,
     quiet,
     verbose,
@@ -184,7 +193,7 @@ def motor(
         if progress is not None:
             progress("load", 0.0)
         found = motor_dose(
-            load_head_from_options(head, unit, conductivity),
+            load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame),
             coil,
             one_placement(placement),
             parse_target(target, radius),

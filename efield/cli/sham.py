@@ -14,6 +14,7 @@ from efield.cli.options import (
     radius_option,
     talk_options,
     target_option,
+    tensor_options,
     write_facts,
 )
 
@@ -44,6 +45,7 @@ Examples:
 @click.option("--sham-coil", multiple=True, metavar="C", help="Sham coil in its place; may be repeated.")
 @didt_option
 @head_options
+@tensor_options
 @json_facts_option
 @talk_options
 def sham(
@@ -59,6 +61,9 @@ def sham(
     didt,
     unit,
     conductivity,
+    dti,
+    anisotropy,
+    dti_frame,
     json_file,
     quiet,
     verbose,
@@ -82,7 +87,7 @@ def sham(
         if progress is not None:
             progress("load", 0.0)
         residuals = sham_residuals(
-            load_head_from_options(head, unit, conductivity),
+            load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame),
             coil,
             active,
             wanted,
