@@ -210,6 +210,14 @@ def test_direct_mapping(tmp_path, two_tissues):
     np.testing.assert_allclose(again.conductivity, head.conductivity, rtol=1e-5, atol=1e-9)
 
 
+def test_a_head_may_be_a_name_and_facts_are_plain(tmp_path):
+    low = mni_small().head.nodes_mm.min(axis=0)
+    affine = np.diag([-12.0, 12.0, 12.0, 1.0])
+    affine[:3, 3] = low + [276.0, 0, 0]
+    head = efield.with_anisotropy("mni152-small", constant_image(tmp_path / "a.nii", FIBRE, affine))
+    assert json.loads(json.dumps(head.anisotropy)) == head.anisotropy
+
+
 def test_limits(tmp_path, two_tissues):
     path = constant_image(tmp_path / "a.nii", np.diag([-0.1, 0.1, 3.0]), around_box())
     head = efield.with_anisotropy(two_tissues, path, max_ratio=10, max_conductivity=0.7)

@@ -23,6 +23,7 @@ import numpy as np
 from efield.errors import MeshError
 from efield.io.dti import read_dti
 from efield.model.conductivity import tag_of
+from efield.model.heads import load_head
 from efield.tissues import TISSUE_NAMES
 
 MAPPINGS = ("vn", "dir")
@@ -51,7 +52,7 @@ def with_anisotropy(
 
     Parameters
     ----------
-    head : HeadModel
+    head : HeadModel, str or path
         With isotropic conductivities, which ``vn`` keeps as geometric means, ``dir`` fits.
     image : path-like
         Tensor image in the head's own space, (nx, ny, nz, 6): xx, xy, xz, yy, yz, zz.
@@ -86,6 +87,7 @@ def with_anisotropy(
     check_mapping(mapping)
     _check_limits(max_ratio, max_conductivity)
     tags = tuple(dict.fromkeys(map(tag_of, tissues)))
+    head = load_head(head)
     isotropic = _isotropic(head)
     some = np.flatnonzero(np.isin(head.tags, tags))
     absent = [TISSUE_NAMES.get(tag, str(tag)) for tag in tags if tag not in head.tags]
@@ -104,7 +106,7 @@ def with_anisotropy(
     positive = known & (values[:, 2] > 0)
     some, values, vectors = some[positive], values[positive], vectors[positive]
     low = values[:, 2:] / max_ratio
-    raised = np.count_nonzero((values < low).any(axis=1))
+    raised = int(np.count_nonzero((values < low).any(axis=1)))
     values = np.maximum(values, low)
     scale = None
     if mapping == "vn":
@@ -112,7 +114,7 @@ def with_anisotropy(
     else:
         scale = _rullmann_scale(head, tags, some, values, isotropic)
         values *= scale
-    lowered = np.count_nonzero((values > max_conductivity).any(axis=1))
+    lowered = int(np.count_nonzero((values > max_conductivity).any(axis=1)))
     values = np.minimum(values, max_conductivity)
     sigma = isotropic[:, None, None] * np.eye(3)
     sigma[some] = np.einsum("nik,nk,njk->nij", vectors, values, vectors)
