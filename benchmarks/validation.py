@@ -32,7 +32,6 @@ from efield.analytic.sphere_tms import tms_field
 from efield.fem.source import dipoles_in_head, gradient_inside
 from efield.forward import solve_potentials
 from efield.io.atomic import atomic_path
-from efield.io.sampling import locate
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 from efield.model.placement import Placement
@@ -152,7 +151,7 @@ def midlayer(_):
         points = efield.mid_layer(head).vertices_mm
         exact = tms_field(positions, DIDT * moments, 1e-3 * points)
         under = np.linalg.norm(points - placement.center_mm, axis=1) < UNDER_MM
-        elements, _ = locate(head, points, tissue="grey_matter")
+        elements = head.tets_at(points, "grey_matter")
         for order in (1, 2):
             field = efield.simulate(head, coil, placement, didt=DIDT, element_order=order)
             got = {

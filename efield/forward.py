@@ -163,7 +163,7 @@ class Field(_Values, FieldsOnlyPickle):
         Parameters
         ----------
         elements : (n,) int array
-            The tetrahedron of each point; E jumps where conductivities do.
+            The tetrahedron of each point, as of ``head.tets_at``; E jumps where conductivities do.
         points_mm : (n, 3) array
         coil : Coil, str or path
             That of the field.
@@ -175,9 +175,10 @@ class Field(_Values, FieldsOnlyPickle):
         Raises
         ------
         PlacementError
-            A point outside its tetrahedron.
+            A point outside its tetrahedron; points and elements of other shapes.
         """
         points_mm, elements = np.asarray(points_mm, dtype=np.float64), np.asarray(elements)
+        self._check_inside(elements, points_mm)
         mesh = self.head.mesh.ordered
         where = np.argsort(mesh.tet_order)[elements]
         gradient, shares = gradient_inside(mesh, self.node_potential, where, to_m(points_mm))
@@ -188,6 +189,17 @@ class Field(_Values, FieldsOnlyPickle):
                 f"{elements[outside[0]]}"
             )
         return -gradient - coil_dadt(to_m(points_mm), load_coil(coil), [self.placement], self.didt)[:, :, 0]
+
+    def _check_inside(self, elements, points_mm):
+        if points_mm.ndim != 2 or points_mm.shape[1] != 3:
+            raise PlacementError(f"points_mm must have shape (n, 3), not {points_mm.shape}")
+        count, n_tets = len(points_mm), len(self.head.tets)
+        known = np.issubdtype(elements.dtype, np.integer) and elements.shape == (count,)
+        if not known or not np.all((elements >= 0) & (elements < n_tets)):
+            raise PlacementError(
+                f"elements must be {count} tetrahedron indices, one a point, from 0 to {n_tets - 1}; "
+                "head.tets_at finds them"
+            )
 
 
 @dataclass(frozen=True, eq=False)

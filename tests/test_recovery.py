@@ -14,7 +14,7 @@ from efield.errors import TargetError
 from efield.fem.recover import recover
 from efield.fem.source import dipoles_in_head
 from efield.forward import StoredField, simulate
-from efield.io.sampling import NEAR_MM, locate, tets_at_points
+from efield.io.sampling import NEAR_MM, tets_at_points
 from efield.kernels.recover import fit_patches
 from efield.model.cortex import mid_layer
 from efield.model.head import HeadModel
@@ -227,6 +227,22 @@ def test_points_take_the_field_of_their_tetrahedron(halves):
     np.testing.assert_allclose(recovered.at(points), expected, atol=1e-10)
 
 
+def test_tetrahedra_that_hold_points(halves):
+    some = np.arange(0, len(halves.tets), 7)
+    weights = np.random.default_rng(3).dirichlet([2, 2, 2, 2], len(some))
+    points = np.einsum("nk,nkc->nc", weights, halves.nodes_mm[halves.tets[some]])
+    np.testing.assert_array_equal(halves.tets_at(points), some)
+    grey = np.where(halves.tags[some] == 2, some, -1)
+    assert 0 < np.count_nonzero(grey == -1) < len(some)
+    np.testing.assert_array_equal(halves.tets_at(points, "grey_matter"), grey)
+    assert halves.tets_at([[0, 0, 500.0]]).tolist() == [-1]
+    assert halves.tets_at(np.empty((0, 3))).shape == (0,)
+    with pytest.raises(TargetError, match=r"shape \(n, 3\)"):
+        halves.tets_at([0, 0, 0])
+    with pytest.raises(TargetError, match="no tissue 'gray'"):
+        halves.tets_at(points, "gray")
+
+
 @pytest.mark.parametrize("recovered", [False, True])
 def test_points_outside(halves, recovered):
     field = stored(halves, np.ones((len(halves.tets), 3)))
@@ -287,8 +303,7 @@ def test_mid_layer_of_five_layers_against_the_closed_form():
     error = {}
     for order in (1, 2):
         field = efield.simulate(head, coil, placement, didt=DIDT, element_order=order)
-        elements, held = locate(head, points, tissue="grey_matter")
-        assert held.all()
+        elements = head.tets_at(points, "grey_matter")
         for kind, got in (
             ("raw", field.at(points, tissue="grey_matter")),
             ("recovered", field.recovered().at(points, tissue="grey_matter")),

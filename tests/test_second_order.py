@@ -240,6 +240,15 @@ def test_a_point_must_lie_in_its_tetrahedron(spheres):
     field = simulate(HeadModel.from_mesh(mesh), few_dipoles(), pose())
     with pytest.raises(PlacementError, match=r"point 0 at .* mm lies outside tetrahedron 3"):
         field.inside([3], [[0.0, 0.0, 500.0]], few_dipoles())
+    for elements, points, message in (
+        ([3], [0.0, 0, 0], r"points_mm must have shape \(n, 3\)"),
+        ([3, 4], [[0.0, 0, 0]], r"elements must be 1 tetrahedron indices, one a point"),
+        ([0.5], [[0.0, 0, 0]], "one a point"),
+        ([len(field.head.tets)], [[0.0, 0, 0]], "one a point"),
+        ([-1], [[0.0, 0, 0]], "one a point"),
+    ):
+        with pytest.raises(PlacementError, match=message):
+            field.inside(elements, points, few_dipoles())
 
 
 @pytest.fixture(scope="module")

@@ -155,12 +155,7 @@ def locate(head, points_mm, *, tissue=None, outside="raise"):
     """
     if outside not in ("raise", "nan"):
         raise TargetError(f"outside must be 'raise' or 'nan', not {outside!r}")
-    if points_mm.ndim != 2 or points_mm.shape[1] != 3:
-        raise TargetError(f"points_mm must have shape (n, 3), not {points_mm.shape}")
-    finite = np.isfinite(points_mm).all(axis=1)
-    if not finite.all():
-        bad = int(np.argmin(finite))
-        raise TargetError(f"point {bad} is {points_mm[bad].tolist()}; coordinates must be finite, in mm")
+    _check_points(points_mm)
     if not len(points_mm):
         owner = np.empty(0, np.int64)
     elif tissue is None:
@@ -177,6 +172,32 @@ def locate(head, points_mm, *, tissue=None, outside="raise"):
             "outside='nan'"
         )
     return owner[held], held
+
+
+def holding(head, points_mm, tissue=None):
+    """(n,) tetrahedra that hold points (n, 3), of one tissue alone if that is given; -1 where none does.
+
+    Raises
+    ------
+    TargetError
+        Points that are not (n, 3) finite numbers; a tissue that the head does not have.
+    """
+    _check_points(points_mm)
+    if not len(points_mm):
+        return np.empty(0, np.int64)
+    if tissue is None:
+        return tets_at_points(head.nodes_mm, head.tets, points_mm)
+    owner, held = tets_of_tissue_at(head, points_mm, tissue)
+    return np.where(held, owner, -1)
+
+
+def _check_points(points_mm):
+    if points_mm.ndim != 2 or points_mm.shape[1] != 3:
+        raise TargetError(f"points_mm must have shape (n, 3), not {points_mm.shape}")
+    finite = np.isfinite(points_mm).all(axis=1)
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        raise TargetError(f"point {bad} is {points_mm[bad].tolist()}; coordinates must be finite, in mm")
 
 
 def spread(values, held):

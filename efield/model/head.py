@@ -81,6 +81,29 @@ class HeadModel(FieldsOnlyPickle):
         """Every face of the mesh's boundary, closed: what a point is inside of."""
         return TriSurface.of_faces(self.nodes_mm, self.mesh.boundary_faces)
 
+    def tets_at(self, points_mm, tissue=None):
+        """The tetrahedron that holds each point.
+
+        Parameters
+        ----------
+        points_mm : (n, 3) array
+        tissue : str or int, optional
+            Name or tag: only tetrahedra of this tissue.
+
+        Returns
+        -------
+        (n,) int array
+            -1 where there is none.
+
+        Raises
+        ------
+        TargetError
+            Points that are not (n, 3) finite numbers; a tissue that the head does not have.
+        """
+        from efield.io.sampling import holding
+
+        return holding(self, np.asarray(points_mm, np.float64), tissue)
+
     def mni(self, kind="nonlinear"):
         """The transforms between the head's own space and MNI space.
 
