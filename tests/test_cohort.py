@@ -312,7 +312,12 @@ def test_tensors_of_a_column(loaded, heads):
     alone = efield.with_anisotropy(efield.load_head(heads / "a.msh"), heads / "a.nii.gz", mapping="dir")
     np.testing.assert_array_equal(loaded["a"].conductivity, alone.conductivity)
     assert loaded["b"].anisotropy is None
-    assert efield.run_cohort(table, heads / "out", **direct).reused == ("a", "b")
+    again = efield.run_cohort(table, heads / "out", **direct)
+    assert again.reused == ("a", "b") and again.provenance["settings"]["anisotropy"] == "dir"
+    with pytest.raises(CohortError, match=r"\(anisotropy differ\) for a;"):
+        efield.run_cohort(table, heads / "out", workers=1)
+    isotropic = efield.run_cohort(rows(heads, "b"), heads / "out", workers=1)
+    assert isotropic.reused == ("b",) and "anisotropy" not in isotropic.provenance["settings"]
     image_of(heads / "a.nii.gz", 2 * FIBRE)
     with pytest.raises(CohortError, match=r"\(dti differ\) for a;"):
         efield.run_cohort(table, heads / "out", **direct)

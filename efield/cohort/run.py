@@ -101,6 +101,8 @@ def run_cohort(
         everyone = with_images(everyone, str(dti))
     plan.check(everyone)
     facts = plan.facts()
+    for subject in everyone:
+        facts |= plan.of_tensors(subject)
     folder = check_output(out_dir).resolve() / SUBJECTS
     jobs = [Job(subject, plan, folder / subject.name, crew.memory_bytes) for subject in everyone]
     outcomes = _reusable(jobs, recompute)

@@ -153,17 +153,24 @@ class Study:
             A setting, such as a function, that has no plain value.
         """
         body = {"study": self.kind, "coil": self.coil, "target": self.target, "unit": self.unit}
-        body |= {
-            "conductivity": self.conductivity,
-            "anisotropy": self.anisotropy,
-            "dti_frame": self.dti_frame,
-        }
-        return _plain(body | self.settings)
+        return _plain(body | {"conductivity": self.conductivity, **self.settings})
+
+    def of_tensors(self, subject):
+        """What is done with the subject's tensor image; empty without one."""
+        if "dti" not in subject.own:
+            return {}
+        return {"anisotropy": self.anisotropy, "dti_frame": self.dti_frame}
 
     def fingerprint(self, subject):
         """Everything that a subject's result depends on, as a flat dict of plain values."""
         own = {key: _plain(value) for key, value in subject.own.items()}
-        return {"efield": version(), **self.facts(), **own, "head": _plain(subject.head)}
+        return {
+            "efield": version(),
+            **self.facts(),
+            **self.of_tensors(subject),
+            **own,
+            "head": _plain(subject.head),
+        }
 
 
 def _as_target(target):
