@@ -269,9 +269,12 @@ def simulate(
         if checked_order(1 if element_order is None else element_order) != 1:
             raise EfieldError(f"element_order={element_order} is for solver 'efield', not {solver!r}")
         return _simulate_elsewhere(solver, head, load_coil(coil), placements, check_didt(didt))
+    report = progress or (lambda stage, fraction: None)
+    report("setup", 0.0)
     prepared = prepare(head, element_order=element_order)
     coil = load_coil(coil)
     didt = check_didt(didt)
+    report("forward", 0.0)
     poses, single = _as_placements(placements)
     gaps = (coverage_gap(prepared.head, coil, pose) for pose in poses)
     if gap := next(filter(None, gaps), None):
@@ -280,8 +283,7 @@ def simulate(
     for start in range(0, len(poses), prepared.block):
         batch = poses[start : start + prepared.block]
         fields.extend(_solve_batch(prepared, coil, batch, didt, rtol))
-        if progress is not None:
-            progress("forward", len(fields) / len(poses))
+        report("forward", len(fields) / len(poses))
     return fields[0] if single else tuple(fields)
 
 

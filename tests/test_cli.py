@@ -1,6 +1,5 @@
 """The command line: exit codes, messages, streams, files; what is computed is replaced."""
 
-import io
 import json
 import os
 import re
@@ -21,7 +20,6 @@ from test_metrics import block_head
 from efield import forward
 from efield.cli import main
 from efield.cli.compare import _summary as comparison_words
-from efield.cli.progress import stage_progress
 from efield.errors import ConvergenceError, MeshError, OutputError, ResourceError, TargetError
 from efield.model import heads
 from efield.model.target_text import parse_target
@@ -137,14 +135,6 @@ def test_help_teaches_the_path():
     places = [text.index(step) for step in steps]
     assert places == sorted(places)
     assert re.fullmatch(r"efield \d+\.\d+\.\d+\S*\n", run("--version").output)
-
-
-@pytest.mark.parametrize(
-    "command", ["optimize", "simulate", "compare", "cohort", "report", "figures", "export", "sham"]
-)
-def test_every_long_command_can_be_quiet_or_verbose(command):
-    options = {name for option in main.commands[command].params for name in option.opts}
-    assert {"--quiet", "-q", "--verbose", "-v"} <= options
 
 
 def test_a_command_of_a_group_is_pointed_to():
@@ -524,61 +514,6 @@ def test_head_check_of_a_broken_mesh(tmp_path):
     codes = [f["code"] for f in json.loads(run("head", "check", path, "--json", "-").stdout)]
     assert "not-finite" in codes
     assert_refused(run("optimize", path), "node 7")
-
-
-# --- progress
-
-
-def test_progress_is_for_terminals_only(monkeypatch):
-    with stage_progress(quiet=False) as progress:
-        assert progress is None
-    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True))
-    with stage_progress(quiet=True) as progress:
-        assert progress is None
-
-
-def test_progress_of_the_whole_never_goes_back():
-    from rich.progress import Progress
-
-    from efield.cli.progress import _Stages
-
-    bars = Progress(disable=True)
-    stages = _Stages(bars, {"setup": 0.2, "search": 0.8})
-    seen = []
-    for step in (
-        ("setup", 0.0),
-        ("setup", 1.0),
-        ("search", 0.5),
-        ("setup", 0.0),
-        ("search", 1.0),
-        ("other", 1),
-    ):
-        stages(*step)
-        seen.append(bars.tasks[0].completed)
-    assert seen == sorted(seen)
-    assert seen[:3] == pytest.approx([0.0, 0.2, 0.6]) and seen[-1] == pytest.approx(1.0)
-
-
-def test_progress_draws_a_bar_a_stage(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    with stage_progress(quiet=False) as progress:
-        for stage, fraction in (
-            ("setup", 0.0),
-            ("search", 0.5),
-            ("search", 1.0),
-            ("setup", 0.0),
-            ("check", 0),
-        ):
-            progress(stage, fraction)
-    drawn = terminal.getvalue()
-    for stage in ("setup", "search", "check"):
-        assert stage in drawn
 
 
 # --- the real thing, on the small head

@@ -265,6 +265,15 @@ def test_cancelled_by_its_progress(fast, heads):
     assert [p.name for p in complete(heads / "out")] == ["a"]
 
 
+def test_progress_is_of_what_there_is_to_do(fast, heads):
+    """Subjects of an earlier run took no time: they must not make the rest look quick."""
+    efield.run_cohort(rows(heads, "a"), heads / "out", workers=1)
+    told = []
+    settings = {"workers": 1, "progress": lambda *step: told.append(step)}
+    efield.run_cohort(rows(heads, "a", "b", "c"), heads / "out", **settings)
+    assert told == [("subjects", 0.0), ("subjects", 0.5), ("subjects", 1.0)]
+
+
 def test_what_is_a_subjects_own(fast, heads):
     table = write_table(
         heads / "t.tsv",

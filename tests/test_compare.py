@@ -14,6 +14,7 @@ from test_scalp import round_head
 
 import efield
 from efield.cli import main
+from efield.cli.shares import compare_shares
 from efield.errors import EfieldError, FormatError, OutputError, PlacementError
 from efield.frames import pose_from_yaw
 from efield.model.placement import Placement
@@ -31,8 +32,16 @@ METHODS_USED = ["beam-f3", "closest-scalp", "optimised-yaw", "optimised"]
 
 @pytest.fixture(scope="module")
 def compared():
-    """Four methods on a sphere, which has no landmarks."""
-    return efield.compare_targeting(sphere(), few_dipoles(), TARGET, METHODS_USED, search=QUICK, didt=2e6)
+    """Four methods on a sphere, which has no landmarks; stages have shares of the time."""
+    stages = []
+    found = efield.compare_targeting(
+        *(sphere(), few_dipoles(), TARGET, METHODS_USED),
+        search=QUICK,
+        didt=2e6,
+        progress=lambda stage, fraction: stages.append(stage),
+    )
+    assert {"targeting", "setup", "modes", "fields"} <= set(stages) <= compare_shares(None).keys()
+    return found
 
 
 def placed(row):

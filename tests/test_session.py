@@ -59,7 +59,7 @@ def result(session):
     made = simulate_session(
         head, few_dipoles(), session, region, didt=2e6, progress=lambda *stage: calls.append(stage)
     )
-    assert calls == [("forward", 1.0)]
+    assert calls == [("setup", 0.0), ("forward", 0.0), ("forward", 1.0)]
     return made
 
 

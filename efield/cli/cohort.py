@@ -77,7 +77,7 @@ def cohort(ctx, subjects, out, study, target, radius, json_file, quiet, verbose,
 
     wanted = target if radius is None else parse_target(target, radius)
     crew = {key: options[key] for key in ("workers", "threads", "memory", "scheduler", "slurm", "recompute")}
-    with stage_progress(quiet) as progress:
+    with stage_progress(quiet, {"subjects": 1.0}) as progress:
         result = run_cohort(
             subjects,
             out,

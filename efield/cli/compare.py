@@ -17,9 +17,10 @@ from efield.cli.options import (
     order_option,
     output_options,
     radius_option,
+    save_result,
     target_option,
     tensor_options,
-    write_outputs,
+    write_json,
 )
 
 EPILOG = """
@@ -90,11 +91,12 @@ def compare(
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
+    from efield.cli.shares import compare_shares
     from efield.model.target_text import parse_target
     from efield.scalp.fiducials import read_fiducials
     from efield.targeting.compare import compare_targeting
 
-    with stage_progress(quiet) as progress:
+    with stage_progress(quiet, compare_shares(out)) as progress:
         result = compare_targeting(
             load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame),
             coil,
@@ -108,7 +110,8 @@ def compare(
             element_order=element_order,
             progress=progress,
         )
-    write_outputs(result, out, json_file, quiet)
+        save_result(result, out, progress)
+    write_json(result, json_file)
     if not quiet and json_file != "-":
         click.echo(_summary(result, out))
 

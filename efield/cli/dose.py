@@ -126,6 +126,7 @@ def field(
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
+    from efield.cli.shares import simulate_shares
     from efield.forward import simulate
     from efield.metrics import weighted_mean
     from efield.model.target_text import parse_target
@@ -133,9 +134,7 @@ def field(
 
     device = _stimulator(stimulator, max_didt)
     place, named = one_placement(placement), parse_target(target, radius)
-    with stage_progress(quiet) as progress:
-        if progress is not None:
-            progress("load", 0.0)
+    with stage_progress(quiet, simulate_shares(1, None)) as progress:
         model = load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame)
         region = named.resolve(model)
         found = simulate(model, coil, place, progress=progress)
@@ -185,13 +184,12 @@ def motor(
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
+    from efield.cli.shares import simulate_shares
     from efield.model.target_text import parse_target
     from efield.targeting.dose import motor_dose
 
     device = _stimulator(stimulator, max_didt)
-    with stage_progress(quiet) as progress:
-        if progress is not None:
-            progress("load", 0.0)
+    with stage_progress(quiet, simulate_shares(2, None)) as progress:
         found = motor_dose(
             load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame),
             coil,

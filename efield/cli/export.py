@@ -1,5 +1,6 @@
 """``efield export``: one file of a result, for another program."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -48,23 +49,33 @@ def export(result, file, format_name, image, surface, quantity, recovered, subje
         log_to_stderr()
     given = {"image": image, "surface": surface, "quantity": quantity, "recovered": recovered}
     options = {name: value for name, value in given.items() if value is not None}
-    from efield.cli.progress import working
+    from efield.cli.progress import stage, stage_progress
 
-    with working("export", quiet):
-        if format_name == "bids":
-            _export_bids(result, file, subject)
-        elif _is_result(Path(result)):
-            _export_result(Path(result), file, format_name, options)
-        elif result.lower().endswith((".msh", ".msh.gz")):
-            from efield.results.fieldfile import load_field
-
-            load_field(result).save(file, format=format_name, **options)
-        else:
-            from efield.model.session import load_placements, save_placements
-
-            save_placements(load_placements(result, image=image), file, format=format_name, image=image)
+    with stage_progress(quiet, {"read": 1.0, "write": 4.0}) as progress:
+        with stage(progress, "read"):
+            write = _writer(result, file, format_name, subject, options)
+        with stage(progress, "write"):
+            write()
     if not quiet:
         click.echo(f"Written to {file}")
+
+
+def _writer(source, file, format_name, subject, options):
+    """Read what is to be exported, and give the function that writes it to `file`."""
+    from efield.model.session import load_placements, save_placements
+    from efield.results.fieldfile import load_field
+
+    path = Path(source)
+    if format_name == "bids":
+        return _bids_writer(path, file, subject)
+    if _is_result(path):
+        return _result_writer(path, file, format_name, options)
+    if source.lower().endswith((".msh", ".msh.gz")):
+        return partial(load_field(source).save, file, format=format_name, **options)
+    image = options.get("image")
+    return partial(
+        save_placements, load_placements(source, image=image), file, format=format_name, image=image
+    )
 
 
 def _is_result(path):
@@ -72,7 +83,7 @@ def _is_result(path):
     return path.is_dir() or (path.name == "result.json" and path.is_file())
 
 
-def _export_result(path, file, format_name, options):
+def _result_writer(path, file, format_name, options):
     from efield.io.fields import FIELD_FORMATS, field_format
     from efield.results.opened import open_result, with_field
 
@@ -80,15 +91,14 @@ def _export_result(path, file, format_name, options):
     name = field_format(file, format_name)
     if name in {*FIELD_FORMATS, "field-csv"} - {"csv"}:
         result = with_field(result, path if path.is_dir() else path.parent)
-    result.export(file, format_name, **options)
+    return partial(result.export, file, format_name, **options)
 
 
-def _export_bids(result, folder, subject):
+def _bids_writer(path, folder, subject):
     from efield.io.bids import write_bids
     from efield.model.session import load_placements
 
     if subject is None:
         raise click.UsageError("--format bids needs --subject")
-    path = Path(result)
     session = load_placements(path / "result.json" if path.is_dir() else path)
-    write_bids(folder, session, subject=subject)
+    return partial(write_bids, folder, session, subject=subject)

@@ -5,7 +5,7 @@ import dataclasses
 import click
 
 from efield.cli import exits
-from efield.cli.options import head_options, json_facts_option, write_facts
+from efield.cli.options import head_options, json_facts_option, log_to_stderr, talk_options, write_facts
 
 
 @click.group()
@@ -17,38 +17,42 @@ def head():
 @click.argument("head")
 @head_options
 @json_facts_option
-def info(head, unit, conductivity, json_file):
+@talk_options
+def info(head, unit, conductivity, json_file, quiet, verbose):
     """Say what is in a head: size, frame, tissues and their conductivities.
 
     HEAD is a built-in head (mni152, mni152-small) or a mesh file.
     """
-    facts = _inspect(head, unit, conductivity).description
-    write_facts(facts, _text(facts), json_file)
+    facts = _inspect(head, unit, conductivity, quiet, verbose).description
+    write_facts(facts, None if quiet else _text(facts), json_file)
 
 
 @head.command()
 @click.argument("head")
 @head_options
 @json_facts_option
-def check(head, unit, conductivity, json_file):
+@talk_options
+def check(head, unit, conductivity, json_file, quiet, verbose):
     """Say what is wrong with a head; exit code 2 where it cannot be used.
 
     HEAD is a built-in head (mni152, mni152-small) or a mesh file, even one that does not load.
     """
-    findings = _inspect(head, unit, conductivity).findings
+    findings = _inspect(head, unit, conductivity, quiet, verbose).findings
     rows = [f"{finding.severity}: {finding.code}: {finding.message}" for finding in findings]
     facts = [dataclasses.asdict(finding) for finding in findings]
-    write_facts(facts, "\n".join(rows) or "nothing wrong found", json_file)
+    write_facts(facts, None if quiet else "\n".join(rows) or "nothing wrong found", json_file)
     if any(finding.severity == "error" for finding in findings):
         raise click.exceptions.Exit(exits.INPUT)
 
 
-def _inspect(head, unit, conductivity):
-    from efield.cli.progress import working
+def _inspect(head, unit, conductivity, quiet, verbose):
+    if verbose:
+        log_to_stderr()
+    from efield.cli.progress import stage_progress
     from efield.model.check import inspect_file
 
-    with working("reading the head"):
-        return inspect_file(head, unit=unit, conductivity=dict(conductivity) or None)
+    with stage_progress(quiet, {"read": 1.0, "check": 2.0}) as progress:
+        return inspect_file(head, unit=unit, conductivity=dict(conductivity) or None, progress=progress)
 
 
 def _text(facts):

@@ -17,9 +17,10 @@ from efield.cli.options import (
     order_option,
     output_options,
     radius_option,
+    save_result,
     target_option,
     tensor_options,
-    write_outputs,
+    write_json,
 )
 
 EPILOG = """
@@ -37,20 +38,6 @@ Examples:
 Yaw is the angle from the projected posterior direction to the coil's +y (its
 handle), positive towards the subject's left.
 """
-
-SHARES = {
-    "load": 0.02,
-    "setup": 0.06,
-    "adjoint": 0.04,
-    "exterior": 0.10,
-    "search": 0.03,
-    "modes": 0.42,
-    "refine": 0.01,
-    "check": 0.07,
-    "discretization": 0.20,
-    "robustness": 0.05,
-}
-"""Of the time on the built-in head, by stage: what the estimate of the remaining time goes by."""
 
 
 @click.command(epilog=EPILOG, short_help="Find the best placement of a coil for a target.")
@@ -157,6 +144,7 @@ def optimize(
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
+    from efield.cli.shares import optimize_shares
     from efield.cli.summary import optimize_summary
     from efield.model.coils import load_coil
     from efield.model.target_text import parse_target
@@ -168,9 +156,14 @@ def optimize(
     wanted = parse_target(target, radius)
     start = time.perf_counter()
     coil_model = load_coil(coil)
-    with stage_progress(quiet, SHARES) as progress:
-        if progress is not None:
-            progress("load", 0.0)
+    shares = optimize_shares(
+        certify=certify or certify_to is not None,
+        error_bar=error_bar,
+        deform=deform,
+        n_parts=len(coil_model.deformations),
+        out=out,
+    )
+    with stage_progress(quiet, shares) as progress:
         head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame)
         load_time = time.perf_counter() - start
         result = optimize_coil(
@@ -197,8 +190,9 @@ def optimize(
             n_best=n_best,
             progress=progress,
         )
-    result = dataclasses.replace(result, timings=_with_load(result.timings, load_time))
-    write_outputs(result, out, json_file, quiet)
+        result = dataclasses.replace(result, timings=_with_load(result.timings, load_time))
+        save_result(result, out, progress)
+    write_json(result, json_file)
     if not quiet and json_file != "-":
         click.echo(optimize_summary(result, out))
 

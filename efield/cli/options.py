@@ -190,13 +190,17 @@ def check_outputs(out, json_file):
         raise exits.Failure(str(error), exits.INPUT) from error
 
 
-def write_outputs(result, out, json_file, quiet=False):
-    """Save and export a result as the options ask."""
-    from efield.cli.progress import working
+def save_result(result, out, progress):
+    """Save a result into the folder that ``--out`` names."""
+    from efield.cli.progress import stage
 
     if out is not None:
-        with working(f"writing {out}", quiet):
+        with stage(progress, "write"):
             result.save(out)
+
+
+def write_json(result, json_file):
+    """Write a result's JSON where ``--json`` asks for it."""
     if json_file == "-":
         click.echo(result.to_json(), nl=False)
     elif json_file is not None:

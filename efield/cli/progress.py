@@ -1,34 +1,34 @@
-"""Progress bars on stderr, only where stderr is a terminal."""
+"""Progress on stderr, only where it is a terminal: a bar for the whole with what remains, and one a stage."""
 
+import datetime
 import sys
 from contextlib import contextmanager
+from itertools import accumulate
 
 
 @contextmanager
-def stage_progress(quiet, shares=None):
+def stage_progress(quiet, shares):
     """Yield a function ``progress(stage, fraction)``, or None where nothing is to be shown.
 
     Parameters
     ----------
     quiet : bool
-    shares : dict, optional
-        Share of the whole time that each stage takes: adds a bar for the whole, with what remains.
+    shares : dict of str to float
+        Time that each stage takes relative to the others, in their order, see :mod:`efield.cli.shares`: what
+        the estimate of the remaining time goes by. The first stage begins at once; those before one that
+        is reported count as done.
     """
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import (
-        BarColumn,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    left = (TextColumn("left"), TimeRemainingColumn())
-    with _bars(*columns, *left) as bars:
-        yield _Stages(bars, shares or {})
+    with Progress(*columns, _left_column(), console=Console(stderr=True), transient=True) as bars:
+        stages = _Stages(bars, shares)
+        stages(next(iter(shares)), 0.0)
+        yield stages
 
 
 @contextmanager
@@ -37,18 +37,56 @@ def working(what, quiet=False):
     if quiet or not sys.stderr.isatty():
         yield
         return
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    with _bars(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()) as bars:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bars.add_task(what, total=None)
         yield
 
 
-def _bars(*columns):
-    from rich.console import Console
-    from rich.progress import Progress
+@contextmanager
+def stage(progress, name):
+    """Tell `progress`, which may be None, when a stage begins and ends."""
+    if progress is not None:
+        progress(name, 0.0)
+    yield
+    if progress is not None:
+        progress(name, 1.0)
 
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+def remaining(elapsed, done, since=0.0):
+    """Seconds that remain if the rest goes as fast as what is done.
+
+    Parameters
+    ----------
+    elapsed : float
+        Seconds that it took to do the share `done`.
+    done : float
+        In [0, 1].
+    since : float
+        Seconds since then.
+
+    Returns
+    -------
+    float or None
+        None before anything is done.
+    """
+    return None if done == 0 else max(0.0, elapsed * (1 - done) / done - since)
+
+
+def _left_column():
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Left(ProgressColumn):
+        def render(self, task):
+            at = task.fields["at"]
+            seconds = remaining(at, task.completed, task.elapsed - at)
+            return Text("" if seconds is None else f"{datetime.timedelta(seconds=round(seconds))} left")
+
+    return Left()
 
 
 class _Stages:
@@ -57,28 +95,27 @@ class _Stages:
     def __init__(self, bars, shares):
         self._bars = bars
         self._tasks = {}
+        self._ends = dict(zip(shares, accumulate(shares.values()), strict=True))
         self._shares = shares
-        self._whole = bars.add_task("all", total=1.0) if shares else None
+        self._whole = self._add("all")
 
     def __call__(self, stage, fraction):
         if stage not in self._tasks:
             for task in self._tasks.values():
-                self._finish(task)
-            self._tasks[stage] = self._bars.add_task(stage, total=1.0)
+                self._raise_to(task, 1.0)
+            self._tasks[stage] = self._add(stage)
         elif fraction == 0:
-            self._bars.reset(self._tasks[stage])
-        self._bars.update(self._tasks[stage], completed=fraction)
-        if fraction >= 1:
-            self._finish(self._tasks[stage])
-        if self._whole is not None:
-            self._bars.update(self._whole, completed=self._done())
+            self._bars.reset(self._tasks[stage], at=0.0)
+        self._raise_to(self._tasks[stage], fraction)
+        if stage in self._shares:
+            done = self._ends[stage] - (1 - fraction) * self._shares[stage]
+            self._raise_to(self._whole, done / sum(self._shares.values()))
 
-    def _done(self):
-        """Share of the whole that is done; it never goes back, though a stage may start again."""
-        state = {task.id: task.completed for task in self._bars.tasks}
-        done = sum(self._shares.get(stage, 0.0) * state[task] for stage, task in self._tasks.items())
-        return max(state[self._whole], min(done, 1.0))
+    def _add(self, name):
+        return self._bars.add_task(name, total=1.0, at=0.0)
 
-    def _finish(self, task):
-        self._bars.update(task, completed=1.0)
-        self._bars.stop_task(task)
+    def _raise_to(self, task, done):
+        """Set what is done and note when; a bar never goes back, though a stage may start again."""
+        state = self._bars.tasks[task]
+        if done > state.completed:
+            self._bars.update(task, completed=done, at=state.elapsed)

@@ -34,13 +34,13 @@ def report(result, out, landmarks, quiet, verbose):
         log_to_stderr()
     path = _beside(result, "report.html") if out is None else Path(out)
     check_outputs(None, path)
-    from efield.cli.progress import working
+    from efield.cli.progress import stage_progress
     from efield.report import write_report
     from efield.scalp.fiducials import read_fiducials
 
     marks = None if landmarks is None else read_fiducials(landmarks)
-    with working("report", quiet):
-        write_report(result, path, fiducials=marks)
+    with stage_progress(quiet, {"read": 1.2, "draw": 3.0}) as progress:
+        write_report(result, path, fiducials=marks, progress=progress)
     if not quiet:
         click.echo(f"Written to {path}")
 
@@ -73,11 +73,11 @@ def figures(result, out, format_name, quiet, verbose):
         log_to_stderr()
     folder = _beside(result, "figures") if out is None else Path(out)
     check_outputs(folder, None)
-    from efield.cli.progress import working
+    from efield.cli.progress import stage_progress
     from efield.report import save_figures
 
-    with working("figures", quiet):
-        paths = save_figures(result, folder, format=format_name)
+    with stage_progress(quiet, {"read": 0.7, "draw": 5.0}) as progress:
+        paths = save_figures(result, folder, format=format_name, progress=progress)
     if not quiet:
         click.echo("\n".join(f"Written to {path}" for path in paths))
 

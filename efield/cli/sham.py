@@ -76,6 +76,7 @@ def sham(
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
+    from efield.cli.shares import simulate_shares
     from efield.model.target_text import parse_target
     from efield.targeting.sham import USUAL_SHAMS, Sham, sham_residuals
 
@@ -83,15 +84,14 @@ def sham(
     shams += [Sham.spacer(thickness) for thickness in spacer]
     shams += [Sham.other_coil(name) for name in sham_coil]
     wanted, active = parse_target(target, radius), one_placement(placement)
-    with stage_progress(quiet) as progress:
-        if progress is not None:
-            progress("load", 0.0)
+    shams = shams or USUAL_SHAMS
+    with stage_progress(quiet, simulate_shares(1 + len(shams), None)) as progress:
         residuals = sham_residuals(
             load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame),
             coil,
             active,
             wanted,
-            shams or USUAL_SHAMS,
+            shams,
             didt=didt,
             progress=progress,
         )

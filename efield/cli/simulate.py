@@ -15,8 +15,9 @@ from efield.cli.options import (
     order_option,
     output_options,
     radius_option,
+    save_result,
     tensor_options,
-    write_outputs,
+    write_json,
 )
 
 EPILOG = """
@@ -79,6 +80,7 @@ def simulate(
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
+    from efield.cli.shares import simulate_shares
     from efield.cli.summary import session_summary, simulate_summary
     from efield.model.coils import load_coil
     from efield.model.session import load_placements
@@ -87,15 +89,14 @@ def simulate(
     session = load_placements(placement, image=image)
     wanted = _wanted(target, radius)
     coil_model = load_coil(coil)
-    with stage_progress(quiet) as progress:
-        if progress is not None:
-            progress("load", 0.0)
+    with stage_progress(quiet, simulate_shares(len(session), out)) as progress:
         head_model = load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame)
         load_time = time.perf_counter() - start
         options = {"didt": didt, "element_order": element_order}
         run = _run if session.format == "pose" else _run_session
         result = run(head_model, coil_model, session, wanted, options, load_time, progress)
-    write_outputs(result, out, json_file, quiet)
+        save_result(result, out, progress)
+    write_json(result, json_file)
     if not quiet and json_file != "-":
         summary = simulate_summary if session.format == "pose" else session_summary
         click.echo(summary(result, out))

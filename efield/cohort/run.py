@@ -111,10 +111,10 @@ def run_cohort(
     if todo:
         _make_folder(folder)
         remove_tables(folder.parent)  # they would be of fewer subjects, or of other settings
-    report("subjects", len(kept) / len(jobs))
-    for outcome in crew.run(todo):
+    report("subjects", 0.0)
+    for count, outcome in enumerate(crew.run(todo), 1):
         outcomes[outcome["subject"]] = outcome
-        report("subjects", len(outcomes) / len(jobs))
+        report("subjects", count / len(todo))
     result = CohortResult(
         study=study,
         subjects=tuple(

@@ -27,13 +27,15 @@ class Inspection:
     findings: tuple
 
 
-def inspect_file(source, *, unit="mm", conductivity=None):
+def inspect_file(source, *, unit="mm", conductivity=None, progress=None):
     """Describe and check a head by name or path, even one that cannot be loaded.
 
     Parameters
     ----------
     source, unit, conductivity
         As in :func:`efield.load_head`.
+    progress : callable, optional
+        Called with (stage, fraction); may raise to cancel.
 
     Returns
     -------
@@ -46,7 +48,11 @@ def inspect_file(source, *, unit="mm", conductivity=None):
     FormatError
         A file that cannot be read at all.
     """
-    view = _View.of(read_head_file(source, unit=unit), conductivity)
+    report = progress or (lambda stage, fraction: None)
+    report("read", 0.0)
+    file = read_head_file(source, unit=unit)
+    report("check", 0.0)
+    view = _View.of(file, conductivity)
     return Inspection(_describe(view), tuple(_check(view)))
 
 

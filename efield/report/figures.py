@@ -1,5 +1,6 @@
 """Figures for papers, as vector graphics."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ AXES = ("x, mm (R+)", "y, mm (A+)", "z, mm (S+)")
 PIXELS = 241
 
 
-def save_figures(result, directory, *, format="pdf"):
+def save_figures(result, directory, *, format="pdf", progress=None):
     """Draw the figures of a result into a folder.
 
     Parameters
@@ -50,6 +51,8 @@ def save_figures(result, directory, *, format="pdf"):
         hold a comparison beside the result of ``optimize`` or ``simulate``.
     directory : path-like
     format : {"pdf", "svg", "png"}
+    progress : callable, optional
+        Called with (stage, fraction); may raise to cancel.
 
     Returns
     -------
@@ -66,55 +69,50 @@ def save_figures(result, directory, *, format="pdf"):
     if format not in FORMATS:
         raise FormatError(f"unknown format of figures {format!r}; known: {', '.join(FORMATS)}")
     directory = check_output(directory)
-    drawn = figures_of(result)
+    report = progress or (lambda stage, fraction: None)
+    report("read", 0.0)
+    drawers = _drawers(result)
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, figure in drawn.items():
+    for name, draw in drawers.items():
+        report("draw", len(paths) / len(drawers))
         paths.append(directory / f"{name}.{format}")
         with atomic_path(paths[-1]) as temporary:
-            FigureCanvasAgg(figure).print_figure(
+            FigureCanvasAgg(draw()).print_figure(
                 temporary, format=format, dpi=300, metadata=METADATA[format], bbox_inches="tight"
             )
     return paths
 
 
-def figures_of(result):
-    """Matplotlib figures of a result by name; see :func:`save_figures`."""
+def _drawers(result):
+    """Functions that draw a result's figures, by name."""
     if isinstance(result, str | Path):
         folder = result_file(result).parent
         result = open_result(result)
         if hasattr(result, "placement"):
             beside = comparison_beside(folder)
-            drawn = figures_of(with_field(result, folder))
-            return drawn if beside is None else drawn | figures_of(beside)
+            drawers = _drawers(with_field(result, folder))
+            return drawers if beside is None else drawers | _drawers(beside)
     if isinstance(result, TargetingComparison):
-        return {"comparison": comparison_figure(result)}
+        return {"comparison": partial(comparison_figure, result)}
     if isinstance(result, CohortResult):
         if result.study != "compare":
             raise FormatError("only a cohort of comparisons has a figure")
-        return {"cohort": cohort_figure(result)}
-    figures = {
-        "scalp": None if result.candidates is None else scalp_figure(result),
-        "slices": slices_figure(result),
-        "yaw": _yaw_figure(result),
-        "tolerance": _tolerance_figure(result),
+        return {"cohort": partial(cohort_figure, result)}
+    drawers = {
+        "scalp": None if result.candidates is None else scalp_figure,
+        "slices": None if result.field is None else slices_figure,
+        "yaw": None if yaw_curve(result) is None else _yaw_figure,
+        "tolerance": _tolerance_figure if tolerance_curves(result) else None,
     }
-    found = {name: figure for name, figure in figures.items() if figure is not None}
+    found = {name: partial(draw, result) for name, draw in drawers.items() if draw is not None}
     if not found:
         raise FormatError("this result holds neither its field (field.msh) nor a search: nothing to draw")
     return found
 
 
 def slices_figure(result):
-    """|E| in the three planes through the target, with the outlines of the tissues.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None where the result holds no field.
-    """
-    if result.field is None:
-        return None
+    """|E| in the three planes through the target, with the outlines of the tissues; needs the field."""
     head, magnitude = result.field.head, np.asarray(result.field.magnitude)
     centre = np.asarray(result.target["center_mm"], dtype=np.float64)
     figure = Figure(figsize=(11.0, 4.2), layout="constrained")
@@ -157,10 +155,7 @@ def _slice(head, centre, across, right, up):
 
 
 def _yaw_figure(result):
-    curve = yaw_curve(result) if result.candidates is not None else None
-    if curve is None:
-        return None
-    yaw, values, _ = curve
+    yaw, values, _ = yaw_curve(result)
     figure = Figure(figsize=(4.6, 3.4), layout="constrained")
     plot = figure.add_subplot()
     plot.plot(yaw, values, color=BLUE, lw=1.8, label="search, nearest position")
@@ -178,8 +173,6 @@ def _yaw_figure(result):
 def _tolerance_figure(result):
     """Value against each direction in which the coil may be off, the distance among them."""
     curves = tolerance_curves(result)
-    if not curves:
-        return None
     limit = 100 * (1 - result.robustness["tolerance_loss"])
     figure = Figure(figsize=(8.4, 5.0), layout="constrained")
     for plot, (name, (offsets, percent)) in zip(figure.subplots(2, 3).ravel(), curves.items(), strict=True):

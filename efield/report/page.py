@@ -21,7 +21,7 @@ FIELD_GONE = "The field (field.msh) is not in the result folder: no head, no dis
 SCENE_GONE = "The coil and the target's elements (scene.npz) are not in the result folder."
 
 
-def write_report(result, path, *, fiducials=None):
+def write_report(result, path, *, fiducials=None, progress=None):
     """Write a self-contained HTML report.
 
     Parameters
@@ -32,6 +32,8 @@ def write_report(result, path, *, fiducials=None):
     path : path-like
     fiducials : Fiducials, optional
         Landmarks for the tape instructions; by default those that the head brings.
+    progress : callable, optional
+        Called with (stage, fraction); may raise to cancel.
 
     Returns
     -------
@@ -49,7 +51,10 @@ def write_report(result, path, *, fiducials=None):
     path = check_output_file(path)
     for module in ("plotly", "jinja2"):
         need(module, "report")
+    report = progress or (lambda stage, fraction: None)
+    report("read", 0.0)
     result, comparison = _gather(result)
+    report("draw", 0.0)
     text = _render(_contents(result, comparison, fiducials))
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -192,8 +192,11 @@ def simulate_session(
     """
     if not len(session):
         raise PlacementError(f"{session.source}: nothing to simulate: {session.summary()}")
+    report = progress or (lambda stage, fraction: None)
     start = time.perf_counter()
+    report("setup", 0.0)
     prepared = prepare(head, element_order=element_order)
+    report("forward", 0.0)
     rows = [_described(prepared.head, one, i) for i, one in enumerate(session, 1)]
     for row, one in zip(rows, session, strict=True):
         try:
@@ -206,8 +209,7 @@ def simulate_session(
         fields = forward.simulate(prepared, coil, [session[i] for i in part], didt=didt)
         for i, field in zip(part, fields, strict=True):
             rows[i] |= _measured(field, region, session[i].didt)
-        if progress is not None:
-            progress("forward", (first + len(part)) / len(outside))
+        report("forward", (first + len(part)) / len(outside))
     seconds = time.perf_counter() - start
     skipped = [{"name": one.name, "where": one.where, "reason": one.reason} for one in session.skipped]
     return SessionResult(

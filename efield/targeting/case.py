@@ -1,5 +1,6 @@
 """What a targeting method is given: a head, a target, and what else it may need."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -75,6 +76,8 @@ class TargetingCase:
         Rate of change of the coil current, A/s.
     element_order : {1, 2} or None
         Order of the finite elements.
+    progress : callable, optional
+        ``progress(stage, fraction)`` of the optimisation; may raise to cancel.
     """
 
     head: HeadModel | PreparedHead | str
@@ -87,6 +90,7 @@ class TargetingCase:
     search: Search | None = None
     didt: float = 1e6
     element_order: int | None = None
+    progress: Callable | None = None
 
     def __post_init__(self):
         head = self.head if isinstance(self.head, PreparedHead) else load_head(self.head)
@@ -155,7 +159,9 @@ class TargetingCase:
             constraints=self.constraints,
             didt=self.didt,
             verify=False,
+            error_bar=False,
             n_best=1,
+            progress=self.progress,
         )
 
     def scalp_under(self, placement):

@@ -102,15 +102,25 @@ def compare_targeting(
     start = time.perf_counter()
     report("load", 0.0)
     case = TargetingCase(
-        head, target, coil, fiducials, hotspot_mm, peak_map, distance_mm, search, didt, element_order
+        head,
+        target,
+        coil,
+        fiducials,
+        hotspot_mm,
+        peak_map,
+        distance_mm,
+        search,
+        didt,
+        element_order,
+        progress,
     )
     region = case.region
     aims = {}
     for done, name in enumerate(n for n in names if n not in SEARCHED):
         report("targeting", done / len(names))
         aims[name] = _try(name, case)
+    report("setup", 0.0)
     case = dataclasses.replace(case, head=case.prepared, search=search or _wide_enough(case, aims))
-    report("search", 0.0)
     optimum = case.optimum
     aims |= {name: _try(name, case) for name in names if name in SEARCHED}
     searched = time.perf_counter()

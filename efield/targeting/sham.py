@@ -18,6 +18,7 @@ from efield.model.coils import load_coil
 from efield.model.placement import Placement
 from efield.model.target import as_target
 from efield.search.constraints import clearance_mm
+from efield.solve.prepared import prepare
 
 TILTS = {"one wing": 1, "two wings": 0}
 """Axis of the coil (column of matsimnibs) about which it is tilted: one wing stays down, or the far ends
@@ -142,15 +143,17 @@ def sham_residuals(head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6
     PlacementError
         A coil that cannot be lifted off the scalp.
     """
-    model, active = getattr(head, "head", head), load_coil(coil)
+    report = progress or (lambda stage, fraction: None)
+    report("setup", 0.0)
+    prepared, active = prepare(head), load_coil(coil)
+    model = prepared.head
     region = as_target(target).resolve(model)
     conditions = [("active", active, placement)]
     conditions += [(sham.name, *sham.apply(model, active, placement)) for sham in shams]
     measured = []
     for k, (name, used, where) in enumerate(conditions):
-        if progress is not None:
-            progress("conditions", k / len(conditions))
-        magnitude = simulate(head, used, where, didt=didt).magnitude
+        report("forward", k / len(conditions))
+        magnitude = simulate(prepared, used, where, didt=didt).magnitude
         metrics = field_metrics(model, magnitude, region.elements)
         measured.append((name, where, metrics["mean"], metrics["peak"]))
     _, _, whole, whole_peak = measured[0]
