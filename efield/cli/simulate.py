@@ -121,7 +121,7 @@ def _run(head, coil, session, wanted, options, load_time, progress):
     solve_time = time.perf_counter() - start
     timings = {"load": load_time, "forward": solve_time, "total": load_time + solve_time}
     clearance = clearance_mm(head.scalp, coil, placement.matsimnibs)
-    return summarise_field(field, coil, region, timings=timings, clearance_mm=clearance)
+    return summarise_field(field, coil, region, timings=timings, clearance_mm=clearance, files=session.files)
 
 
 def _run_session(head, coil, session, wanted, options, load_time, progress):

@@ -1,8 +1,35 @@
 """Plain records that parsers fill and writers read."""
 
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that numbers depend on.
+
+    Attributes
+    ----------
+    role : str
+        What it was read for, such as "mask".
+    name : str
+        Without its folders.
+    sha256 : str
+        Of its bytes.
+    """
+
+    role: str
+    name: str
+    sha256: str
+
+    @classmethod
+    def of(cls, role, path):
+        """The file at a path."""
+        with open(path, "rb") as opened:
+            return cls(role, Path(path).name, hashlib.file_digest(opened, "sha256").hexdigest())
 
 
 def _no_triangles():

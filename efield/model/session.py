@@ -12,6 +12,7 @@ from efield.errors import PlacementError
 from efield.frames import ROUNDING, nearest_rigid
 from efield.io.navigation.files import read_session, write_session
 from efield.io.navigation.records import PoseRecord
+from efield.io.records import InputFile
 from efield.model.placement import Placement
 
 METRES_BELOW_MM = 2.0
@@ -62,6 +63,8 @@ class Session(Sequence):
         The file.
     format : str
         The system that wrote it.
+    files : tuple of InputFile
+        The file by its hash.
     """
 
     placements: tuple
@@ -69,6 +72,7 @@ class Session(Sequence):
     skipped: tuple = ()
     source: str = ""
     format: str = ""
+    files: tuple = ()
 
     def __len__(self):
         return len(self.placements)
@@ -127,7 +131,8 @@ def load_placements(path, *, image=None):
     placements = tuple(
         NamedPlacement(pose, **_said(one)) for (pose, _), one in zip(poses, record.poses, strict=True)
     )
-    session = Session(placements, record.points, record.skipped, str(path), record.format)
+    files = (InputFile.of("placements", path),)
+    session = Session(placements, record.points, record.skipped, str(path), record.format, files)
     _warn_about_rounding(path, record.poses, [deviation for _, deviation in poses])
     if session.skipped or not len(session):
         warnings.warn(f"{path}: {session.summary()}", RuntimeWarning, stacklevel=2)

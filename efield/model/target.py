@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from efield.errors import FrameError, TargetError
+from efield.io.records import InputFile
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.model.conductivity import tag_of
 from efield.model.named_targets import DEFAULT_RADIUS_MM, NAMED_TARGETS
@@ -31,6 +32,9 @@ class TargetRegion(FieldsOnlyPickle):
         Centre asked for, after projection; the volume-weighted barycentre where none was.
     moved_mm : float
         How far the centre was moved to reach the tissue.
+    name, space : str
+    files : tuple of InputFile
+        What it was read from.
     """
 
     elements: np.ndarray
@@ -39,6 +43,7 @@ class TargetRegion(FieldsOnlyPickle):
     moved_mm: float
     name: str
     space: str
+    files: tuple = ()
 
     def summary(self):
         """The record that results carry."""
@@ -209,7 +214,7 @@ class _Mask:
                 f"mask {self.nifti} above {self.threshold:g} overlaps no {tissue} of head {head.name!r}; "
                 "check its frame and threshold"
             )
-        return _region(head, found, None, 0.0, f"mask {self.nifti}")
+        return _region(head, found, None, 0.0, f"mask {self.nifti}", (InputFile.of("mask", self.nifti),))
 
 
 def _check_mask(name, values, threshold):
@@ -245,11 +250,11 @@ class _Elements:
         return _region(head, self.indices, None, 0.0, "elements")
 
 
-def _region(head, found, center, moved, name):
+def _region(head, found, center, moved, name, files=()):
     volumes = head.mesh.volumes_mm3[found]
     if center is None:
         center = volumes @ head.mesh.barycentres_mm[found] / volumes.sum()
-    return TargetRegion(read_only(found), read_only(volumes), center, moved, name, head.space)
+    return TargetRegion(read_only(found), read_only(volumes), center, moved, name, head.space, files)
 
 
 def _project(head, tag, point):

@@ -1,5 +1,7 @@
 """What a report says in words and numbers."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from efield.errors import LandmarkError
@@ -172,8 +174,8 @@ def _short(value):
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def provenance_rows(result):
-    """Where the numbers come from: (what, value)."""
+def provenance_rows(result, fiducials=None):
+    """Where the numbers come from: (what, value); landmarks are those of the report."""
     source = result.provenance
     run = source.get("run", {})
     rows = [
@@ -186,6 +188,12 @@ def provenance_rows(result):
         ("dipoles", source.get("n_dipoles")),
         ("conductivity, S/m", _conductivities(source["conductivity"])),
         ("tensor image, SHA-256", source.get("anisotropy", {}).get("image_sha256")),
+        *(
+            (f"{file['role']}, SHA-256 of {file['name']}", file["sha256"])
+            for file in _files(source, fiducials)
+        ),
+        ("target", _target_words(result.target)),
+        ("objective", _objective_words(result)),
         ("dI/dt", f"{result.didt:g} A/s"),
         ("elements", f"order {source['element_order']}; dA/dt {source['dadt_rule']}"),
         ("search", _settings(source.get("search"))),
@@ -197,6 +205,27 @@ def provenance_rows(result):
         ("time", ", ".join(f"{name} {digits(t, 2)} s" for name, t in result.timings.items() if t >= 0.005)),
     ]
     return [(what, value) for what, value in rows if value not in (None, "")]
+
+
+def _files(source, fiducials):
+    """Files that a result was made from, and those of the report's landmarks."""
+    marks = [asdict(file) for file in getattr(fiducials, "files", ())]
+    found = source.get("files", [])
+    return [*found, *(file for file in marks if file not in found)]
+
+
+def _target_words(target):
+    """The target with its size, as in the methods text."""
+    space = "MNI" if target["space"] == "mni" else "subject"
+    size = f"{target['n_elements']:,} elements, {target['volume_mm3']:.0f} mm³"
+    return f"{target['name']} at {point(target['center_mm'])} mm, {space} space; {size}"
+
+
+def _objective_words(result):
+    goal = getattr(result, "objective", None)
+    if goal is None:
+        return None
+    return f"{result.provenance.get('objective', goal.name)}: {objective_words(goal.name)}"
 
 
 def _mesh_words(source):

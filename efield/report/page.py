@@ -118,7 +118,7 @@ def _contents(result, comparison, fiducials):
         "checks": facts.check_rows(result),
         "best": [(b.value, b.info) for b in getattr(result, "best", ())],
         "warnings": result.warnings,
-        "provenance": facts.provenance_rows(result),
+        "provenance": facts.provenance_rows(result, fiducials),
         "methods": facts.methods_text(result),
         "figures": _present(figures),
     }

@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import platform
+from dataclasses import asdict
 
 from efield.fem.assemble import DADT_RULE
 from efield.tissues import TISSUE_NAMES
@@ -11,7 +12,7 @@ from efield.version import version
 _PACKAGES = ("numpy", "scipy", "numba", "pyamg", "meshio", "nibabel")
 
 
-def provenance(head, coil, *, element_order=1, **settings):
+def provenance(head, coil, *, element_order=1, files=(), **settings):
     """Provenance of a run.
 
     Parameters
@@ -19,6 +20,8 @@ def provenance(head, coil, *, element_order=1, **settings):
     head : HeadModel
     coil : Coil
     element_order : int
+    files : sequence of InputFile
+        Other files that the numbers depend on: masks, landmarks, maps, placements.
     **settings
         What else a reader needs to repeat the run, plain values: ``search={...}``, ...
 
@@ -41,6 +44,7 @@ def provenance(head, coil, *, element_order=1, **settings):
         **({} if head.anisotropy is None else {"anisotropy": head.anisotropy}),
         "element_order": element_order,
         "dadt_rule": DADT_RULE,
+        **({"files": [asdict(file) for file in files]} if files else {}),
         **settings,
         "run": run_info(),
     }

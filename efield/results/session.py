@@ -225,7 +225,13 @@ def simulate_session(
         },
         warnings=tuple(warnings),
         timings={"forward": seconds, "total": seconds},
-        provenance=provenance(prepared.head, coil, element_order=prepared.element_order),
+        provenance=provenance(
+            prepared.head,
+            coil,
+            element_order=prepared.element_order,
+            files=(*session.files, *region.files),
+            target=region.name,
+        ),
     )
 
 

@@ -9,7 +9,7 @@ from efield.results.result import SimulateResult
 from efield.results.scene import Scene
 
 
-def summarise_field(field, coil, region, *, timings, clearance_mm=None, warnings=()):
+def summarise_field(field, coil, region, *, timings, clearance_mm=None, warnings=(), files=()):
     """The `SimulateResult` of one field.
 
     Parameters
@@ -24,6 +24,8 @@ def summarise_field(field, coil, region, *, timings, clearance_mm=None, warnings
     clearance_mm : float or None
         Of the placement, where known.
     warnings : sequence of ResultWarning
+    files : sequence of InputFile
+        What the placement was read from.
     """
     head = field.head
     info = describe_placement(head, field.placement)
@@ -43,7 +45,14 @@ def summarise_field(field, coil, region, *, timings, clearance_mm=None, warnings
         metrics=metrics,
         warnings=tuple(warnings),
         timings=timings,
-        provenance=provenance(head, coil, element_order=field.element_order, residual=field.residual),
+        provenance=provenance(
+            head,
+            coil,
+            element_order=field.element_order,
+            files=(*files, *region.files),
+            target=region.name,
+            residual=field.residual,
+        ),
         field=field,
         scene=Scene.of(coil, region.elements),
     )

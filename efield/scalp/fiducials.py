@@ -1,11 +1,12 @@
 """The landmarks from which a head is measured."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from efield.errors import LandmarkError
 from efield.io.eeg import read_eeg_positions
+from efield.io.records import InputFile
 from efield.model.arrays import FieldsOnlyPickle, read_only
 from efield.units import point_words
 
@@ -52,6 +53,8 @@ class Fiducials(FieldsOnlyPickle):
         Tragi, where they are known apart from the preauricular points.
     source : str
         Where they come from.
+    files : tuple of InputFile
+        What they were read from.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Fiducials(FieldsOnlyPickle):
     left_tragus: np.ndarray | None = None
     right_tragus: np.ndarray | None = None
     source: str = "given"
+    files: tuple = ()
 
     def __post_init__(self):
         for name in {**dict.fromkeys(NEEDED), **self.points}:
@@ -84,7 +88,8 @@ class Fiducials(FieldsOnlyPickle):
     @property
     def points(self):
         """Those that are known, by name."""
-        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "source"}
+        names = [f.name for f in fields(self) if f.name not in ("source", "files")]
+        found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
     def on(self, surface):
@@ -103,7 +108,7 @@ class Fiducials(FieldsOnlyPickle):
                     f"landmark {name} at {point_words(point)} mm ({self.source}) lies {away:.0f} mm "
                     "from the scalp; check its frame (the head's own space, RAS, mm)"
                 )
-        return Fiducials(**dict(zip(points, closest, strict=True)), source=self.source)
+        return replace(self, **dict(zip(points, closest, strict=True)))
 
 
 def find_fiducials(head):
@@ -133,7 +138,7 @@ def find_fiducials(head):
     for cap, path in head.folder.eeg_files.items():
         points, missing = _named(head.folder.eeg_positions(cap))
         if not missing:
-            return Fiducials(**points, source=str(path))
+            return _from_file(points, path)
         looked.append(f"{path.name} lacks {', '.join(missing)}")
     raise LandmarkError(
         f"no file of {head.folder.path / 'eeg_positions'} holds all four landmarks "
@@ -164,7 +169,11 @@ def read_fiducials(path):
     points, missing = _named(read_eeg_positions(path))
     if missing:
         raise LandmarkError(f"{path} lacks {', '.join(missing)}; it needs Nz, Iz, LPA and RPA")
-    return Fiducials(**points, source=str(path))
+    return _from_file(points, path)
+
+
+def _from_file(points, path):
+    return Fiducials(**points, source=str(path), files=(InputFile.of("landmarks", path),))
 
 
 def _named(positions):

@@ -94,6 +94,7 @@ def make_result(run, found, best, n_best, field, check, spread, certificate, mes
             run.head,
             run.coil,
             element_order=run.prepared.element_order,
+            files=(*run.region.files, *(file for a in run.avoided for file in a.region.files)),
             target=run.region.name,
             search=asdict(run.search),
             constraints=asdict(run.constraints),

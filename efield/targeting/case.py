@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from efield.errors import LandmarkError, TargetError
+from efield.io.records import InputFile
 from efield.model.coil import Coil
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
@@ -50,6 +51,15 @@ class PeakMap:
     def __post_init__(self):
         if self.space not in ("subject", "mni"):
             raise TargetError(f"unknown space {self.space!r}; valid: subject, mni")
+
+    @property
+    def files(self):
+        """The map and its mask, as InputFile."""
+        return tuple(
+            InputFile.of(role, path)
+            for role, path in (("map", self.nifti), ("map's mask", self.mask))
+            if path is not None
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -148,6 +148,7 @@ def compare_targeting(
             case.model,
             case.coil,
             element_order=case.prepared.element_order,
+            files=_files(case, placed),
             target=region.name,
             distance_mm=distance_mm,
             search=dataclasses.asdict(case.search),
@@ -228,6 +229,15 @@ def _row(name, case, found, numbers, best, landing):
 def _failed(name, error):
     row = {"method": name, "summary": METHODS[name].summary, "measured": None, "error": str(error)}
     return row | {"placement": None, "noise": None} | {key: None for key, _, _ in COLUMNS}
+
+
+def _files(case, placed):
+    """Files that the target and the placements depend on."""
+    maps = case.peak_map.files if "map-peak" in placed else ()
+    try:
+        return (*case.region.files, *case.ten_ten.fiducials.files, *maps)
+    except EfieldError:
+        return (*case.region.files, *maps)
 
 
 def _landmarks(case):
