@@ -332,7 +332,7 @@ def test_the_current_is_drawn_along_the_coils_own():
 @pytest.mark.parametrize("form", ["pdf", "svg"])
 def test_figures_of_every_kind(tmp_path, form):
     kinds = {
-        "optimize": (whole_result(), ["scalp", "slices", "yaw", "tolerance"]),
+        "optimize": (whole_result(), ["scalp", "slices", "yaw", "distance", "tolerance"]),
         "simulate": (fake_simulate_result(field=fake_field()), ["slices"]),
         "compare": (fake_comparison(), ["comparison"]),
         "cohort": (fake_cohort(), ["cohort"]),
@@ -385,6 +385,19 @@ def test_slices_show_the_field_of_the_tetrahedra_they_cut(tmp_path):
         assert shown[rows[k], columns[k]] in field.magnitude[holds]
 
 
+def test_the_distance_figure_is_of_the_coils_distance(tmp_path):
+    """The fake falls by 0.1 % of its value per square millimetre."""
+    from efield.report.figures import _distance_figure
+
+    plot = _distance_figure(whole_result()).axes[0]
+    curve, star = plot.lines
+    distance, percent = curve.get_data()
+    np.testing.assert_allclose(percent, 100 - 0.1 * (distance - 4.0) ** 2, atol=1e-9)
+    assert distance.min() >= 0 and distance.max() > 6
+    assert star.get_data() == ([4.0], [100.0])
+    assert plot.texts[0].get_text() == "-0.1 % for 1 mm more"
+
+
 def test_comparison_and_cohort_come_back_as_they_were(tmp_path):
     for name, result in (("a", fake_comparison()), ("b", fake_cohort())):
         result.save(tmp_path / name)
@@ -402,7 +415,7 @@ def test_figures_of_a_folder_with_a_comparison_beside(tmp_path):
     whole_result().save(tmp_path)
     fake_comparison().save(tmp_path)
     names = [path.stem for path in save_figures(tmp_path, tmp_path / "figures", format="svg")]
-    assert names == ["scalp", "slices", "yaw", "tolerance", "comparison"]
+    assert names == ["scalp", "slices", "yaw", "distance", "tolerance", "comparison"]
 
 
 @pytest.mark.parametrize(
@@ -426,7 +439,7 @@ def test_commands(tmp_path):
     done = run("figures", tmp_path / "r", "--out", tmp_path / "f", "--format", "svg", "-q")
     assert (done.exit_code, done.output) == (0, "")
     assert {p.name for p in (tmp_path / "f").iterdir()} == {
-        f"{name}.svg" for name in ("scalp", "slices", "yaw", "tolerance")
+        f"{name}.svg" for name in ("scalp", "slices", "yaw", "distance", "tolerance")
     }
 
 

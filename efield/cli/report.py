@@ -52,8 +52,8 @@ Examples:
   efield figures study --out figures --format svg
 
 \b
-optimize  scalp, slices, yaw, tolerance     simulate  slices
-compare   comparison                        cohort    cohort
+optimize  scalp, slices, yaw, distance, tolerance     simulate  slices
+compare   comparison                                  cohort    cohort
 """
 
 

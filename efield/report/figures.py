@@ -46,9 +46,9 @@ def save_figures(result, directory, *, format="pdf", progress=None):
     Parameters
     ----------
     result : result object, or path-like
-        Of ``optimize`` (``scalp``, ``slices``, ``yaw``, ``tolerance``), ``simulate`` (``slices``),
-        ``compare`` (``comparison``) or ``cohort`` (``cohort``); or the folder it was saved in, which may
-        hold a comparison beside the result of ``optimize`` or ``simulate``.
+        Of ``optimize`` (``scalp``, ``slices``, ``yaw``, ``distance``, ``tolerance``), ``simulate``
+        (``slices``), ``compare`` (``comparison``) or ``cohort`` (``cohort``); or the folder it was saved
+        in, which may hold a comparison beside the result of ``optimize`` or ``simulate``.
     directory : path-like
     format : {"pdf", "svg", "png"}
     progress : callable, optional
@@ -103,6 +103,7 @@ def _drawers(result):
         "scalp": None if result.candidates is None else scalp_figure,
         "slices": None if result.field is None else slices_figure,
         "yaw": None if yaw_curve(result) is None else _yaw_figure,
+        "distance": _distance_figure if "distance_mm" in tolerance_curves(result) else None,
         "tolerance": _tolerance_figure if tolerance_curves(result) else None,
     }
     found = {name: partial(draw, result) for name, draw in drawers.items() if draw is not None}
@@ -170,8 +171,26 @@ def _yaw_figure(result):
     return figure
 
 
+def _distance_figure(result):
+    """The objective against the coil's distance from the scalp, and what a millimetre costs there."""
+    offsets, percent = tolerance_curves(result)["distance_mm"]
+    figure = Figure(figsize=(4.6, 3.4), layout="constrained")
+    plot = figure.add_subplot()
+    known = result.placement_info["distance_mm"]
+    there = 0.0 if known is None else known
+    plot.plot(there + offsets, percent, color=BLUE, lw=1.8)
+    plot.plot(there, 100.0, marker="*", ms=13, color=ORANGE, ls="none")
+    slope = np.interp(1.0, offsets, percent) - 100
+    plot.annotate(f"{slope:+.1f} % for 1 mm more", (there, 100.0), (10, 4), textcoords="offset points")
+    plot.set_xlabel(DIRECTIONS["distance_mm"] if known is None else "coil to scalp along its axis, mm")
+    what = objective_words(result.robustness["functional"])
+    plot.set_ylabel(f"{what},\n% of the optimum", parse_math=False)
+    _open_frame(plot)
+    return figure
+
+
 def _tolerance_figure(result):
-    """Value against each direction in which the coil may be off, the distance among them."""
+    """Value against each direction in which the coil may be off."""
     curves = tolerance_curves(result)
     limit = 100 * (1 - result.robustness["tolerance_loss"])
     figure = Figure(figsize=(8.4, 5.0), layout="constrained")
