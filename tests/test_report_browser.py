@@ -135,6 +135,7 @@ def test_it_draws_and_asks_for_nothing(driver, report, scheme):
     assert abs(drawn - wide) <= 1, "more pixels than the screen has: several times the work"
     solid = pixels(driver, "#head")
     assert n_colours(solid) > 200, "the 3D canvas is blank"
+    assert driver.execute_script(PIN) == "target inside"
     ink = driver.execute_script("return getComputedStyle(document.querySelector('#yaw .xtick text')).fill")
     assert (sum(map(int, ink[4:-1].split(","))) > 380) == (scheme == "dark")
     for name in ("yaw", "tolerance", "distribution", "compare"):
@@ -161,6 +162,33 @@ def test_layers_views_and_copy(driver, report):
     time.sleep(0.5)
     words = driver.execute_script("return document.querySelector('[data-copy=matrix]').textContent")
     assert words in ("Copied", "Selected: Ctrl-C")
+
+
+PIN = """
+const dot = document.querySelector('#head .annotation-arrow-g');
+if (!dot) return null;
+const box = document.querySelector('#head').getBoundingClientRect();
+const at = dot.getBoundingClientRect();
+const inside = at.left > box.left && at.right < box.right && at.top > box.top && at.bottom < box.bottom;
+return document.querySelector('#head .annotation-text-g').textContent + (inside ? ' inside' : ' outside');
+"""
+
+
+def test_the_target_is_marked_above_everything_at_first_sight(driver, report):
+    """Coil and cortex lie before it in 3D; its mark is no part of the canvas. It goes with its layer."""
+    size = {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        opened(driver, report, "light")
+        assert driver.execute_script(PIN) == "target inside"
+        red = np.array([0xD0, 0x10, 0x4C]) / 255
+        assert (np.abs(pixels(driver, "#head")[..., :3] - red).max(axis=-1) < 0.02).sum() > 200
+        show(driver, "target", False)
+        assert driver.execute_script(PIN) is None
+        show(driver, "target", True)
+        assert driver.execute_script(PIN) == "target inside"
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.parametrize("shown_again", [False, True])

@@ -6,7 +6,7 @@ from scipy.spatial import ConvexHull, QhullError
 from efield.model.coil import dipole_a_field
 from efield.report.extra import need
 from efield.report.surfaces import Shell, coarser, cortex, value_map
-from efield.report.theme import BLUE, FIELD_MAP, GREEN, ORANGE, PURPLE, VALUE_MAP, base_layout
+from efield.report.theme import BLUE, FIELD_MAP, ORANGE, PURPLE, RED, VALUE_MAP, base_layout
 from efield.units import point_words
 
 SCALP_TRIANGLES, CORTEX_TRIANGLES = 6_000, 20_000
@@ -42,7 +42,7 @@ def head_figure(result):
     -------
     figure : plotly.graph_objects.Figure
     layers : list of (name, traces, shown)
-        Indices of the traces that a switch shows and hides.
+        Indices of the traces that a switch shows and hides; the notes go with the target.
     """
     go = need("plotly.graph_objects", "report")
     groups = [
@@ -67,6 +67,7 @@ def head_figure(result):
             "zaxis": hidden,
             "camera": {"eye": _eye(result), "up": {"x": 0, "y": 0, "z": 1}},
             "dragmode": "orbit",
+            "annotations": [_label(result)],
         },
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         showlegend=False,
@@ -146,7 +147,7 @@ def _target(go, result):
     """A diamond at the centre, and an arrow to it from over the nearest scalp: it lies inside the cortex."""
     centre = np.asarray(result.target["center_mm"], dtype=np.float64)
     words = f"target, centre {point_words(centre)} mm"
-    traces = [_diamonds(go, centre[None], 3.0, GREEN, hovertemplate=f"{words}<extra></extra>")]
+    traces = [_diamonds(go, centre[None], 3.0, RED, hovertemplate=f"{words}<extra></extra>")]
     if result.field is None:
         return traces
     away = result.field.head.scalp.closest(centre)[0][0] - centre
@@ -156,7 +157,7 @@ def _target(go, result):
     start = centre + (1 + TARGET_ARROW_MM / depth) * away
     return [
         *traces,
-        _arrows(go, start[None], -away[None] / depth, depth + TARGET_ARROW_MM, 0.8, GREEN, words),
+        _arrows(go, start[None], -away[None] / depth, depth + TARGET_ARROW_MM, 0.8, RED, words),
     ]
 
 
@@ -246,8 +247,17 @@ def _placed(pose, points):
     return points @ pose[:3, :3].T + pose[:3, 3]
 
 
+def _label(result):
+    """A note with a dot at the target's centre: on the page it lies above whatever is drawn in 3D."""
+    place = dict(zip("xyz", map(float, result.target["center_mm"]), strict=True))
+    pin = {"arrowhead": 6, "arrowsize": 1.4, "arrowwidth": 2.5, "arrowcolor": RED, "ax": -70, "ay": -60}
+    box = {"bgcolor": RED, "borderpad": 3, "font": {"color": "#ffffff", "size": 13}}
+    return {**place, **pin, **box, "text": "target"}
+
+
 def _eye(result):
-    """Look along the coil's axis, a little from above and from the front."""
-    way = -np.asarray(result.placement.matsimnibs)[:3, 2] + [0.0, 0.25, 0.25]
+    """Look at the coil's back from the side away from its handle, which would cover the target."""
+    pose = np.asarray(result.placement.matsimnibs)
+    way = -pose[:3, 2] - 0.5 * pose[:3, 1] + [0.0, 0.0, 0.2]
     way = EYE * way / np.linalg.norm(way)
     return dict(zip("xyz", way.tolist(), strict=True))

@@ -5,6 +5,9 @@ from html import escape
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2a7fba", "#d9691c", "#149174", "#c063a0", "#8a8f98"
 """After Okabe and Ito, a little lighter or darker to be read on white and on black."""
 
+RED = "#d0104c"
+"""The target: no colour of either map is near it."""
+
 FIELD_MAP, VALUE_MAP = "Viridis", "Cividis"
 
 CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}

@@ -75,6 +75,12 @@
     Plotly.relayout(plots.head, { "scene.camera.eye": { x, y, z }, "scene.camera.center": { x: 0, y: 0, z: 0 } });
   }
 
+  // The target's note is no trace: it lies above the canvas, and goes with its layer.
+  function toggle(box) {
+    const note = box.dataset.layer === "target" ? { "scene.annotations[0].visible": box.checked } : {};
+    Plotly.update(plots.head, { visible: box.checked }, note, box.dataset.traces.split(",").map(Number));
+  }
+
   async function copy(button) {
     const source = document.getElementById(button.dataset.copy);
     try {
@@ -105,7 +111,7 @@
     if (plots.head) {
       const home = Object.assign({}, plots.head.layout.scene.camera.eye);
       for (const box of document.querySelectorAll("input[data-traces]"))
-        box.addEventListener("change", () => Plotly.restyle(plots.head, { visible: box.checked }, box.dataset.traces.split(",").map(Number)));
+        box.addEventListener("change", () => toggle(box));
       for (const button of document.querySelectorAll("button[data-view]"))
         button.addEventListener("click", () => look(button.dataset.view, home));
     }
