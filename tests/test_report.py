@@ -1,5 +1,7 @@
 """The report and the figures: complete, self-contained, harmless whatever the names are."""
 
+import base64
+import dataclasses
 import hashlib
 import json
 import re
@@ -19,15 +21,26 @@ from results_fake import (
     fake_scene,
     fake_simulate_result,
 )
+from small_heads import few_dipoles
 from test_metrics import block_head
 
+from efield.analytic.shapes import random_layered_sphere
 from efield.cli import main
 from efield.errors import FormatError, MissingExtraError
 from efield.forward import StoredField
+from efield.io.gmsh import write_msh
+from efield.io.records import MeshRecord
+from efield.model.coil_files import save_coil
 from efield.model.coils import load_coil
+from efield.model.head import HeadModel
+from efield.model.heads import load_head
+from efield.model.mesh import TetMesh
+from efield.model.placement import Placement
 from efield.report import charts, save_figures, surfaces, view, write_report
 from efield.report.facts import methods_text
-from efield.report.solid import head_figure
+from efield.report.figures import slices_figure
+from efield.report.notebook import SCALARS
+from efield.report.solid import CORTEX_TRIANGLES, SCALP_TRIANGLES, head_figure
 from efield.results.comparison_picture import _together
 from efield.results.opened import open_result
 from efield.results.result import OptimizeResult
@@ -232,6 +245,74 @@ def test_a_discretization_error_is_shown(tmp_path):
     assert "not known: no derivative" in page.words
 
 
+CERTIFICATES = {
+    "not asked for": (None, "certificate", "– not asked for (--certify)"),
+    "holds": (
+        {"epsilon": 0.0093, "wanted": 0.01, "holds": True},
+        "certificate",
+        "✓ no placement is better by more than 0.93 % (asked for: 1 %)",
+    ),
+    "does not hold": (
+        {"epsilon": 0.021, "wanted": 0.01, "holds": False},
+        "certificate",
+        "! no placement is better by more than 2.1 % (asked for: 1 %)",
+    ),
+    "no bound": ({"epsilon": None, "wanted": 0.01, "holds": False}, "certificate", "! no bound was reached"),
+}
+
+
+@pytest.mark.parametrize("name", CERTIFICATES)
+def test_the_certificate_is_among_the_checks(tmp_path, name):
+    found, what, words = CERTIFICATES[name]
+    page = Page(write_report(whole_result(certificate=found), tmp_path / "report.html"))
+    checks = page.words.split("Checks")[1].split("Text for a methods section")[0]
+    assert re.search(rf"{what} a bound on every tangential placement.*? {re.escape(words)}", checks), checks
+
+
+def test_hostile_subjects_and_coil_headers_stay_text(tmp_path):
+    """From the folder of a subject and the header of a coil through a run of the program to the page."""
+    mark = "<img src=x onerror=alert(1)><b>&lt;"
+    mesh = random_layered_sphere([66.0, 85.0], [2, 5], 14.0, seed=2)
+    folder = tmp_path / f"m2m_{mark}"
+    folder.mkdir()
+    arrays = (np.asarray(a) for a in (mesh.nodes_mm, mesh.tets, mesh.tags))
+    write_msh(folder / f"{mark}.msh", MeshRecord(*arrays))
+    coil = tmp_path / f"{mark}.ccd"
+    save_coil(few_dipoles(), tmp_path / "few.ccd")
+    lines = (tmp_path / "few.ccd").read_text().splitlines()
+    header = f"# {mark};dIdtmax=100;brand={mark};coilname={mark};stimulator={mark}"
+    coil.write_text("\n".join([header, *lines[1:]]) + "\n")
+    head = HeadModel.from_mesh(mesh)
+    over = Placement.on_scalp(head, [-30, 30, 70], yaw_deg=20, distance_mm=6.0)
+    np.savetxt(tmp_path / f"{mark}.txt", over.matsimnibs)
+    words = ("--coil", coil, "--placement", tmp_path / f"{mark}.txt", "--out", tmp_path / "result")
+    done = run("simulate", folder, *words)
+    assert done.exit_code == 0, done.output
+    done = run("report", tmp_path / "result")
+    assert done.exit_code == 0, done.output
+    page = Page(tmp_path / "result" / "report.html")
+    assert page.open == []
+    assert [attrs["id"] for tag, attrs in page.elements if tag == "img"] == ["head-print"]
+    assert not any(tag == "b" for tag, _ in page.elements)
+    assert page.words.count(mark) >= 4, (
+        "the head, the coil, the text for a methods section, the placement's file"
+    )
+
+
+def test_the_report_of_the_built_in_head_is_small(tmp_path):
+    """At most 15 MB: its surfaces are thinned, whatever the mesh."""
+    head = load_head("mni152")
+    e_field = np.random.default_rng(0).normal(size=(len(head.tets), 3))
+    result = whole_result(field=StoredField(head, e_field, None, 1e6, "coil"))
+    path = write_report(result, tmp_path / "report.html")
+    assert 1.5e6 < path.stat().st_size < 5e6
+    cortex, scalp = Page(path).figure("head")["data"][:2]
+    for trace, most in ((cortex, CORTEX_TRIANGLES), (scalp, SCALP_TRIANGLES)):
+        packed = trace["i"]
+        size = np.dtype(packed["dtype"]).itemsize
+        assert 0.5 * most < len(base64.b64decode(packed["bdata"])) // size <= most
+
+
 def test_a_cohort_has_no_report(tmp_path):
     fake_cohort().save(tmp_path)
     with pytest.raises(FormatError, match="no report"):
@@ -244,6 +325,27 @@ def test_without_the_extra(monkeypatch, tmp_path, package):
     with pytest.raises(MissingExtraError, match=r"efield\[report\]"):
         write_report(whole_result(), tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_view_puts_cortex_scalp_and_handle_into_the_scene():
+    pyvista = pytest.importorskip("pyvista", reason="pyvista is not installed (efield[view])")
+    field = dataclasses.replace(fake_field(), placement=whole_result().placement)
+    plotter = view(field, plotter=pyvista.Plotter(off_screen=True))
+    cortex, scalp, handle = plotter.meshes
+    np.testing.assert_allclose(np.ptp(cortex.points, axis=0), np.ptp(field.head.nodes_mm, axis=0))
+    shell = surfaces.cortex(field.head, np.asarray(field.magnitude))
+    np.testing.assert_allclose(cortex[SCALARS], shell.values)
+    assert scalp.n_cells == len(field.head.scalp.triangles)
+    ends = handle.points @ field.placement.ydir
+    assert ends.max() - ends.min() == pytest.approx(80.0, rel=1e-3)
+    assert ends.min() == pytest.approx(field.placement.center_mm @ field.placement.ydir, abs=0.1)
+    plotter.close()
+
+
+def test_view_needs_a_field():
+    pytest.importorskip("pyvista", reason="pyvista is not installed (efield[view])")
+    with pytest.raises(FormatError, match="needs a field"):
+        view(fake_optimize_result())
 
 
 def test_view_without_its_extra(monkeypatch):
@@ -363,8 +465,6 @@ def test_names_are_no_formulas(tmp_path):
 
 
 def test_slices_show_the_field_of_the_tetrahedra_they_cut(tmp_path):
-    from efield.report.figures import slices_figure
-
     field = fake_field()
     centre = [5.1, 4.9, 5.3]
     target = fake_optimize_result().target | {"center_mm": centre}
@@ -383,6 +483,23 @@ def test_slices_show_the_field_of_the_tetrahedra_they_cut(tmp_path):
         )[:, :, 0]
         holds = (shares > -1e-9).all(axis=1) & (shares.sum(axis=1) < 1 + 1e-9)
         assert shown[rows[k], columns[k]] in field.magnitude[holds]
+
+
+def test_slices_have_the_outlines_of_the_tissues():
+    """A block of two tissues that meet at about x = 4 mm: outlines that run inside it run there."""
+    head = block_head(n=4)
+    tags = np.where(head.mesh.barycentres_mm[:, 0] < 4.0, 1, 2)
+    head = HeadModel.from_mesh(TetMesh(head.nodes_mm, head.tets, tags))
+    field = StoredField(head, np.ones((len(tags), 3)), None, 1e6, "coil")
+    target = fake_optimize_result().target | {"center_mm": [4.3, 4.2, 4.1]}
+    axial = slices_figure(whole_result(field=field, target=target)).axes[2]
+    outlines = [path for drawn in axial.collections for path in drawn.get_paths() if len(path.vertices)]
+    assert len(outlines) == 2
+    for path in outlines:
+        x, y = path.vertices.T
+        inside = (x > 1) & (x < 7) & (y > 1) & (y < 7)
+        assert inside.any()
+        np.testing.assert_allclose(x[inside], 4.0, atol=0.8)
 
 
 def test_the_distance_figure_is_of_the_coils_distance(tmp_path):

@@ -1,12 +1,14 @@
 """The report in a browser: it draws, complains of nothing and asks the network for nothing.
 
-Skipped where no Chromium with its driver is installed (Debian: chromium chromium-driver).
+Skipped where no Chromium with its driver is installed (Debian: chromium chromium-driver), or fails there
+with EFIELD_REQUIRE_BROWSER=1.
 """
 
 import base64
 import dataclasses
 import io
 import json
+import os
 import shutil
 import time
 
@@ -30,12 +32,25 @@ FLAGS = (
 )
 
 
+def lacking(what):
+    """Skip with the reason, or fail where a browser is required."""
+    if os.environ.get("EFIELD_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{what} (EFIELD_REQUIRE_BROWSER=1)", pytrace=False)
+    pytest.skip(what)
+
+
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    try:
+        from selenium import webdriver as selenium
+    except ImportError:
+        lacking("the report was not opened in a browser: selenium is not installed (efield[test])")
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None or shutil.which("chromedriver") is None:
-        pytest.skip("no Chromium with chromedriver is installed (Debian: chromium chromium-driver)")
+        lacking(
+            "the report was not opened in a browser: no Chromium with chromedriver is installed (Debian: "
+            "apt-get install chromium chromium-driver)"
+        )
     options = selenium.ChromeOptions()
     options.binary_location = browser
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
@@ -210,15 +225,65 @@ def test_the_pointer_tells_the_field_through_scalp_and_coil(driver, report, show
     raise AssertionError(f"no V/m under the pointer, only {found}")
 
 
-def test_it_prints_the_head(driver, report):
+EYE = "const e = document.getElementById('head').layout.scene.camera.eye; return [e.x, e.y, e.z]"
+
+
+def test_dragging_turns_the_head_and_the_search_map_comes_and_goes(driver, report):
+    opened(driver, report, "light")
+    before, whole = np.array(driver.execute_script(EYE)), pixels(driver, "#head")
+    head = driver.find_element("css selector", "#head")
+    actions = selenium_actions(driver).move_to_element_with_offset(head, 60, 0).click_and_hold()
+    actions.move_by_offset(80, 30).move_by_offset(60, 20).release().perform()
+    time.sleep(0.5)
+    after, turned = np.array(driver.execute_script(EYE)), pixels(driver, "#head")
+    apart = np.degrees(np.arccos(before @ after / np.linalg.norm(before) / np.linalg.norm(after)))
+    assert apart > 15
+    assert np.linalg.norm(after) == pytest.approx(np.linalg.norm(before), rel=0.02), (
+        "it turns, it does not zoom"
+    )
+    assert np.abs(turned - whole).mean() > 1e-3
+    show(driver, "search map", True)
+    mapped = pixels(driver, "#head")
+    assert np.abs(mapped - turned).mean() > 1e-3
+    show(driver, "search map", False)
+    assert np.abs(pixels(driver, "#head") - turned).mean() < 0.1 * np.abs(mapped - turned).mean()
+
+
+SHOWN = """
+return Object.fromEntries(arguments[0].map(name => [name, [...document.querySelectorAll(name)]
+  .filter(e => getComputedStyle(e).display !== 'none' && e.getBoundingClientRect().height > 0).length]))
+"""
+
+
+def test_paper_has_no_switches_and_a_picture_of_the_head(driver, report):
+    """The page as its style sheet for print lays it out, and as a PDF."""
     opened(driver, report, "dark")
+    shot = base64.b64decode(printed(driver).partition(",")[2])
+    assert n_colours(matplotlib.image.imread(io.BytesIO(shot), format="png")) > 200
+    names = [".controls", ".copy button", "#head", "#head-print", "#yaw", "#methods"]
+    on_screen = driver.execute_script(SHOWN, names)
+    assert on_screen == {**dict.fromkeys(names, 1), ".copy button": 2, "#head-print": 0}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        hidden = dict.fromkeys((".controls", ".copy button", "#head"), 0)
+        assert driver.execute_script(SHOWN, names) == {**dict.fromkeys(names, 1), **hidden}
+        ink = driver.execute_script("return getComputedStyle(document.querySelector('h1')).color")
+        assert ink == "rgb(0, 0, 0)"
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    pdf = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"])
+    assert pdf.startswith(b"%PDF") and b"/Subtype /Image" in pdf
+    assert 2 <= pdf.count(b"/Type /Page\n") <= 12
+
+
+def printed(driver):
+    """Wait for the picture of the head; the text of its source."""
     end = time.monotonic() + PATIENCE_S
     source = "return document.getElementById('head-print').src"
     while not driver.execute_script(source).startswith("data:image/png"):
         assert time.monotonic() < end, "no picture for print"
         time.sleep(0.2)
-    shot = base64.b64decode(driver.execute_script(source).partition(",")[2])
-    assert n_colours(matplotlib.image.imread(io.BytesIO(shot), format="png")) > 200
+    return driver.execute_script(source)
 
 
 OVERFLOWING = """
