@@ -12,7 +12,9 @@ version = release = efield.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["gallery/*.md"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # a test runs the tutorial
+nb_execution_mode = "force"  # the page of the tutorial shows what this version prints and draws
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings state types, shapes and units

@@ -286,6 +286,11 @@ def printed(driver):
     return driver.execute_script(source)
 
 
+SCROLLING = """
+return [...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth + 1)
+  .map(box => box.closest('section').querySelector('h2').textContent)
+"""
+
 OVERFLOWING = """
 return [...document.querySelectorAll('.plot')].filter(plot => {
   const box = plot.getBoundingClientRect();
@@ -302,6 +307,8 @@ def test_nothing_sticks_out_sideways(driver, report, width):
     try:
         opened(driver, report, "light")
         assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        if width < 520:
+            assert driver.execute_script(SCROLLING) == [], "a table is wider than a telephone"
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"width": width - 40})
         time.sleep(1.0)
         assert driver.execute_script(OVERFLOWING) == []

@@ -6,7 +6,7 @@ psi for the first-order solutions of the coil and of a functional. A few steps o
 mean field of each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order field
 exceeds that of the first-order one, up to products of two errors, by what these changes do against the
 functional's own current, ``sum_t V (w_t - sigma grad psi).change_t`` (a dual-weighted residual in a
-hierarchical basis: Bank and Smith 1993, 10.1137/0730048; Becker and Rannacher 2001,
+hierarchical basis: Bank and Smith 1993, SIAM J. Numer. Anal. 30; Becker and Rannacher 2001,
 10.1017/S0962492901000010).
 Second order to finer tetrahedra: the same with the difference that they make around the target
 (:mod:`efield.adjoint.patch`). A first-order field takes both steps, one after the other.
