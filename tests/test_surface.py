@@ -104,6 +104,24 @@ def test_sign_of_the_distance_to_something_sharp():
     np.testing.assert_array_equal(blade.signed_distance(points) < 0, inside)
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_a_triangle_without_area_changes_no_sign(first):
+    """As files of casings have them: three corners in a line, here along an edge of a box."""
+    nodes = np.array([[x, y, z] for x in (0.0, 40) for y in (0.0, 40) for z in (0.0, 40)])
+    sides = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
+    triangles = np.array([t for a, b, c, d in sides for t in ((a, b, c), (a, c, d))])
+    plain = TriSurface(nodes, triangles)
+    flat = np.array([[0, 8, 4]])
+    vertices = np.vstack([nodes, [[20.0, 0.0, 0.0]]])
+    parts = (flat, triangles) if first else (triangles, flat)
+    surface = TriSurface(vertices, np.concatenate(parts))
+    rng = np.random.default_rng(0)
+    points = np.concatenate([np.linspace([1.0, 0, 0], [39.0, 0, 0], 50) + rng.uniform(-3, 3, (50, 3))] * 8)
+    points += rng.uniform(-1, 1, points.shape)
+    np.testing.assert_allclose(surface.signed_distance(points), plain.signed_distance(points), atol=1e-9)
+    assert (plain.signed_distance(points) < 0).any() and (plain.signed_distance(points) > 0).any()
+
+
 def test_bounds_hold_the_signed_distance(scalp):
     points = near(scalp, 500, 40.0, seed=3)
     low, high = scalp.signed_bounds(points)

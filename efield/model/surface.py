@@ -81,11 +81,16 @@ class TriSurface(FieldsOnlyPickle):
 
     @cached_property
     def _cells(self):
-        """Centroids sorted into cubic cells: low corner, cell size, shape, row pointers, order."""
+        """Centroids sorted into cubic cells: low corner, cell size, shape, row pointers, order.
+
+        Triangles without area are left out: they have no normal, and lie on the edges of others.
+        """
         low = self.centroids_mm.min(axis=0)
         index = np.floor((self.centroids_mm - low) / CELL_MM).astype(np.int64)
         shape = index.max(axis=0) + 1
-        return low, CELL_MM, shape, *_sorted_cells(index, shape)
+        sound = np.flatnonzero(self.areas_mm2 > 0)
+        starts, order = _sorted_cells(index[sound], shape)
+        return low, CELL_MM, shape, starts, sound[order]
 
     @cached_property
     def _boxes(self):
