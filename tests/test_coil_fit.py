@@ -12,6 +12,7 @@ from efield.io.stimulator import Stimulator
 from efield.io.tcd import GRID, LINES, Element, TcdRecord, write_tcd
 from efield.model import coil_few, coil_fit
 from efield.model.coil import Coil
+from efield.model.coil_files import save_coil
 from efield.model.coil_fit import fit_grid, fit_wires, wire_field
 from efield.model.coil_wires import closed_wires
 from efield.model.coils import load_coil
@@ -294,6 +295,27 @@ def test_finer_dipoles_err_less(few_dipoles):
     coarse, fine = (fit_wires(*loop(120, 20.0), spacing_mm=s) for s in (17.0, 12.5))
     assert len(coarse.moments) < len(fine.moments)
     assert fine.error < coarse.error / 2
+
+
+@pytest.mark.filterwarnings("ignore:.* of the head's nodes lie outside")  # tested below
+def test_ccd_and_nifti_of_a_built_in_coil_give_the_same_field_in_the_brain(grid_coil, tmp_path):
+    save_coil(load_coil("figure8-70mm"), tmp_path / "fig8.ccd")
+    assert_same_in_the_brain(grid_coil, tmp_path / "fig8.ccd")
+
+
+@pytest.mark.filterwarnings("ignore:.* of the head's nodes lie outside")
+def test_stimulators_of_a_nifti_give_the_field_of_their_dipoles_in_the_brain(tmp_path):
+    """The second is the first turned by 90 degrees; it runs the other way at half the dI/dt."""
+    one = load_coil("figure8-cool-b35")
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    two = Coil(one.positions_mm @ turn.T, one.moments @ turn.T)
+    both = [sampled(coil, (-120, -120, -41), (120, 120, 139), 5.0) for coil in (one, two)]
+    data = np.concatenate([data for _, data in both], axis=3)
+    coil = load_coil(save_grid(tmp_path / "two.nii.gz", both[0][0], data)).weighted([1, -0.5])
+    exact = Coil(
+        np.vstack([one.positions_mm, two.positions_mm]), np.vstack([one.moments, -0.5 * two.moments])
+    )
+    assert_same_in_the_brain(coil, exact)
 
 
 @pytest.mark.filterwarnings("ignore:.* of the head's nodes lie outside")  # tested below
