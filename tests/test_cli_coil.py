@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from efield.cli import main
 from efield.io.ccd import CcdRecord, write_ccd
 from efield.io.stimulator import Stimulator
-from efield.io.tcd import DIPOLES, LINES, Deformation, DeformRange, Element, TcdRecord, write_tcd
-from efield.model import coil_folders
+from efield.io.tcd import DIPOLES, LINES, Deformation, DeformRange, Element, TcdRecord, read_tcd, write_tcd
+from efield.model import coil_fit, coil_folders, coils
 from efield.model.coil_folders import COIL_PATH
 from efield.model.coils import load_coil
 
@@ -35,6 +35,14 @@ def wire(tmp_path_factory):
     path = tmp_path_factory.mktemp("coils") / "loop.tcd"
     write_tcd(path, TcdRecord((element,), (Stimulator("Pulse X", "Maker", 1.2e8),)))
     return path
+
+
+@pytest.fixture
+def quick_fits(monkeypatch):
+    """Few dipoles, without a word on how well they do."""
+    monkeypatch.setattr(coil_fit, "FEWEST", 50)
+    monkeypatch.setattr(coil_fit, "MOST", 150)
+    monkeypatch.setattr(coils, "POOR_FIT", 1.0)
 
 
 @pytest.fixture
@@ -93,6 +101,29 @@ def test_convert_at_settings_and_weights(movable, tmp_path):
     rotation = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     np.testing.assert_allclose(b.positions_mm, a.positions_mm @ rotation.T, atol=1e-9)
     np.testing.assert_allclose(b.moments, 2 * a.moments @ rotation.T, atol=1e-15)
+
+
+def test_convert_keeps_what_the_format_holds_and_says_what_it_does_not(wire, movable, tmp_path, quick_fits):
+    assert "not written" not in run("convert", movable, tmp_path / "a.tcd", "--deform", "10").output
+    assert "deform0: -10 to 20 deg, 10 at first" in run("info", tmp_path / "a.tcd").output
+    fixed = run("convert", movable, tmp_path / "a.ccd", "--deform", "10").output
+    assert "not written: the movable parts: they stay as they are set, deform0 = 10 deg" in fixed
+    assert "not written: the casing" in run("convert", "figure8-70mm", tmp_path / "f.tcd").output
+    run("convert", wire, tmp_path / "wire.tcd")
+    assert read_tcd(tmp_path / "wire.tcd").elements[0].kind == LINES
+    assert "not written: the wires of 'element 0'" in run("fit", wire, tmp_path / "dipoles.tcd").output
+    assert read_tcd(tmp_path / "dipoles.tcd").elements[0].kind == DIPOLES
+
+
+def test_quiet_and_verbose(wire, movable, tmp_path, quick_fits):
+    out = tmp_path / "out.ccd"
+    for command in (("info", movable), ("fit", wire, out), ("convert", movable, out)):
+        result = run(*command, "--quiet")
+        assert (result.exit_code, result.output) == (0, "")
+    assert json.loads(run("info", movable, "-q", "--json", "-").stdout)["name"] == "movable"
+    result = run("fit", wire, "-v")
+    assert "loop.tcd, element 0: " in result.stderr and "dipoles fitted in" in result.stderr
+    assert "dipoles fitted in" not in result.stdout
 
 
 def test_what_convert_refuses(movable, tmp_path):

@@ -196,7 +196,7 @@ def test_dipoles_written_and_read_back(load, tmp_path):
     back = load_coil(tmp_path / "out.tcd")
     np.testing.assert_array_equal(back.positions_mm, coil.positions_mm)
     np.testing.assert_array_equal(back.moments, coil.moments)
-    assert [s.max_didt for s in back.stimulators] == [1e8, 1.5e8] and back.n_stimulators == 2
+    assert [s.max_didt for s in back.stimulators] == [1e8, 0.75e8] and back.n_stimulators == 2
 
 
 def test_ccd_written_and_read_back(tmp_path):

@@ -3,7 +3,7 @@
 import click
 
 from efield.cli import exits
-from efield.cli.options import json_facts_option, write_facts
+from efield.cli.options import json_facts_option, log_to_stderr, talk_options, write_facts
 
 EPILOG = """
 \b
@@ -64,17 +64,17 @@ Examples:
 @coil.command(epilog=INFO_EPILOG)
 @click.argument("coil")
 @json_facts_option
-def info(coil, json_file):
+@talk_options
+def info(coil, json_file, quiet, verbose):
     """Say what a coil is and which way its current and its field point.
 
     COIL is a built-in name or a .ccd, .tcd or .nii.gz file. Stated too: largest dI/dt, measured and as the
     device displays it; movable parts and their ranges; the error of equivalent dipoles.
     """
     from efield.model.coil_info import describe_coil
-    from efield.model.coils import load_coil
 
-    facts = describe_coil(load_coil(coil))
-    write_facts(facts, _text(facts), json_file)
+    facts = describe_coil(_loaded(coil, quiet, verbose))
+    write_facts(facts, None if quiet else _text(facts), json_file)
 
 
 CONVERT_EPILOG = """
@@ -82,6 +82,7 @@ CONVERT_EPILOG = """
 Examples:
   efield coil convert coil.nii.gz coil.ccd            fit once, load at once ever after
   efield coil convert bent.tcd flat.ccd --deform 0,0  movable parts at given settings
+  efield coil convert coil.ccd coil.tcd               with the casing from coil.stl, the pulse from coil.tsv
   efield coil convert two.tcd two.tcd --didt 1,-0.5   second stimulator reversed, at half
 """
 
@@ -91,22 +92,21 @@ Examples:
 @click.argument("output")
 @click.option("--deform", metavar="V,V,...", help="Settings of the movable parts, in the order of `info`.")
 @click.option("--didt", metavar="W,W,...", help="dI/dt of each stimulator relative to the run's. [all 1]")
-def convert(coil, output, deform, didt):
-    """Write a coil as dipoles.
+@talk_options
+def convert(coil, output, deform, didt, quiet, verbose):
+    """Write a coil in another format, with all that this has a place for.
 
-    COIL as in `info`; OUTPUT is a .ccd (one stimulator) or .tcd file. Casings are not written.
+    COIL as in `info`; OUTPUT is a .tcd file, or a .ccd file (the dipoles of one stimulator), beside which a
+    casing is written as .stl and pulses as .tsv. Movable parts stay movable in a .tcd, which opens at the
+    settings given, and wires stay wires. What is left out is said.
     """
-    from efield.model.coil_files import save_coil
-    from efield.model.coils import load_coil
-
     settings, weights = _numbers("--deform", deform), _numbers("--didt", didt)
-    model = load_coil(coil)
+    model = _loaded(coil, quiet, verbose)
     if settings is not None:
         model = model.deformed(settings)
     if weights is not None:
         model = model.weighted(weights)
-    save_coil(model, output)
-    click.echo(f"{output}: {len(model.moments)} dipoles")
+    _save(model, output, quiet)
 
 
 FIT_EPILOG = """
@@ -114,7 +114,7 @@ FIT_EPILOG = """
 Examples:
   efield coil fit coil.nii.gz                         the error of the equivalent dipoles
   efield coil fit coil.tcd coil_dipoles.tcd           ... and write them
-  efield coil fit coil.tcd --spacing 6                more dipoles, a smaller error
+  efield coil fit coil.tcd --spacing 6                a coil of few dipoles: more, and a smaller error
 
 \b
 The error is that of A at points that took no part in the fit, rms over rms. Below 0.1 % nothing that
@@ -125,25 +125,48 @@ follows can see it: 1 mm in the height of the coil is worth 4 %.
 @coil.command(epilog=FIT_EPILOG)
 @click.argument("coil")
 @click.argument("output", required=False)
-@click.option("--spacing", type=float, metavar="MM", help="Between dipoles. [8]")
-def fit(coil, output, spacing):
+@click.option(
+    "--spacing",
+    type=float,
+    metavar="MM",
+    help="Between dipoles; wider where it took more than 700. [8]",
+)
+@talk_options
+def fit(coil, output, spacing, quiet, verbose):
     """Replace wires or a sampled field by dipoles and state their error.
 
-    COIL is a .tcd or .nii.gz file. With OUTPUT, a .ccd or .tcd file, the dipoles are written there.
+    COIL is a .tcd or .nii.gz file. With OUTPUT, a .ccd or .tcd file, the dipoles are written there, with all
+    else that the format has a place for, as by `convert`.
     """
-    from efield.cli.progress import working
-    from efield.model.coil_files import save_coil
-    from efield.model.coil_fit import DEFAULT_SPACING_MM
-    from efield.model.coils import load_coil
-
-    with working("fitting dipoles"):
-        model = load_coil(coil, spacing_mm=DEFAULT_SPACING_MM if spacing is None else spacing)
+    options = {} if spacing is None else {"spacing_mm": spacing}
+    model = _loaded(coil, quiet, verbose, **options)
     if model.fit_error is None:
         raise exits.Failure(f"{coil} is made of dipoles already: there is nothing to fit", exits.INPUT)
-    click.echo("\n".join(note for note in model.notes if "dipoles" in note))
+    if not quiet:
+        click.echo("\n".join(note for note in model.notes if "dipoles" in note))
     if output is not None:
-        save_coil(model, output)
-        click.echo(f"{output}: {len(model.moments)} dipoles")
+        _save(model, output, quiet, wires=False)
+
+
+def _loaded(coil, quiet, verbose, **options):
+    """The coil; wires and sampled fields take seconds to fit."""
+    if verbose:
+        log_to_stderr()
+    from efield.cli.progress import working
+    from efield.model.coils import load_coil
+
+    with working("reading the coil", quiet):
+        return load_coil(coil, **options)
+
+
+def _save(coil, path, quiet, **how):
+    """Write the coil; say what was written and what was not."""
+    from efield.model.coil_files import save_coil
+
+    left_out = save_coil(coil, path, **how)
+    if not quiet:
+        click.echo(f"{path}: written; it loads as {len(coil.moments)} dipoles")
+        click.echo("".join(f"not written: {words}\n" for words in left_out), nl=False)
 
 
 def _numbers(option, text):

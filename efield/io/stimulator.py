@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from efield.errors import FormatError
+from efield.io.atomic import atomic_path
 
-__all__ = ["Stimulator", "Waveform", "read_waveforms"]
+__all__ = ["Stimulator", "Waveform", "read_waveforms", "write_waveforms"]
 
 MAX_PULSE_S = 1.0
 """No TMS pulse lasts a second: times that long are not in seconds."""
@@ -102,6 +103,36 @@ def read_waveforms(path):
         raise FormatError(f"{path}: lasts {time[-1] - time[0]:g} s, which is no TMS pulse; times are seconds")
     signals = [name for name in columns if not (name.endswith("_fit") and name[: -len("_fit")] in columns)]
     return tuple(Waveform(name, time, columns[name], columns.get(f"{name}_fit")) for name in signals)
+
+
+def write_waveforms(path, waveforms):
+    """Write pulses recorded at the same times, atomically; `read_waveforms` gives the same numbers back.
+
+    Parameters
+    ----------
+    path : path-like
+    waveforms : sequence of Waveform
+        One without a name is written as ``signal``.
+
+    Raises
+    ------
+    FormatError
+        Pulses of different times, or names that do not survive the format.
+    OutputError
+        The file cannot be written.
+    """
+    columns = {"time": waveforms[0].time}
+    for waveform in waveforms:
+        if not np.array_equal(waveform.time, waveforms[0].time):
+            raise FormatError(f"{path}: pulse {waveform.name!r} is recorded at other times than the first")
+        name = waveform.name or "signal"
+        columns[name] = waveform.signal
+        if waveform.fit is not None:
+            columns[f"{name}_fit"] = waveform.fit
+    rows = [columns, *(map(repr, row) for row in np.column_stack(list(columns.values())).tolist())]
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8", newline="\n")
+        read_waveforms(temporary)
 
 
 def _column_names(path, lines):

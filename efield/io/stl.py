@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from efield.errors import FormatError
+from efield.io.atomic import atomic_path
 
-__all__ = ["read_stl"]
+__all__ = ["read_stl", "write_stl"]
 
 BINARY = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 HEADER_BYTES = 84
@@ -53,6 +54,31 @@ def read_stl(path):
     if len(bad):
         raise FormatError(f"{path}: a corner of triangle {bad[0][0]} is not finite")
     return corners
+
+
+def write_stl(path, corners):
+    """Write a binary STL surface, atomically.
+
+    Parameters
+    ----------
+    path : path-like
+    corners : (n, 3, 3) array
+        Of each triangle; single precision is what the format holds.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    triangles = np.zeros(len(corners), BINARY)
+    triangles["corners"] = corners
+    a, b, c = np.moveaxis(triangles["corners"].astype(np.float64), 1, 0)
+    normals = np.cross(b - a, c - a)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    triangles["normal"] = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
+    header = b"casing of a coil, mm".ljust(HEADER_BYTES - 4) + np.uint32(len(corners)).tobytes()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(header + triangles.tobytes())
 
 
 def _parse_ascii(path, data):

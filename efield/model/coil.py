@@ -50,7 +50,11 @@ class Coil(FieldsOnlyPickle):
     sampled_boxes : tuple of (4, 4) arrays
         Where the field of the file was sampled, as maps from mm in the coil frame to the unit cube.
     assembly : CoilAssembly or None
-        The parts of a coil with movable ones, which `deformed` puts together.
+        The parts of a ``.tcd`` file, which `deformed` puts together.
+    settings : tuple of float
+        Of the movable parts, in the order of `deformations`: where they are.
+    casing : TriSurface or None
+        The surface that `casing_mm` are points of, where known.
     covered : (n,) bool array or None
         Dipoles that the casing covers, where its surface tells; None: those in the convex hull of its points.
 
@@ -72,6 +76,8 @@ class Coil(FieldsOnlyPickle):
     fit_error: float | None = None
     sampled_boxes: tuple = field(default=(), repr=False)
     assembly: object = field(default=None, repr=False)
+    settings: tuple = ()
+    casing: object = field(default=None, repr=False)
     covered: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self):
@@ -205,7 +211,7 @@ class Coil(FieldsOnlyPickle):
         CoilError
             No movable parts, a wrong number or name, a value out of its range, or parts that would meet.
         """
-        if self.assembly is None:
+        if not self.deformations:
             raise CoilError(f"coil {self.name!r} has no movable parts")
         coil = self.assembly.coil(values)
         return coil.weighted(self.didt_weights) if self.didt_weights else coil

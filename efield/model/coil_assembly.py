@@ -1,13 +1,14 @@
 """Coils of several parts, some of them movable: from parts and settings to one :class:`Coil`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 
 from efield.errors import CoilError
+from efield.io.tcd import DIPOLES, TcdRecord
 from efield.model.arrays import FieldsOnlyPickle
 from efield.model.coil import COVER_MM, Coil, largest_didt
 from efield.model.surface import TriSurface
@@ -80,6 +81,11 @@ class Part:
             return np.zeros(len(self.moments), bool)
         return covers(self.casing, self.positions_mm)
 
+    def element(self, element):
+        """An element of a file with the part's dipoles in place of its wires or sampled field."""
+        dipoles = {"points_mm": self.positions_mm, "values": self.moments}
+        return replace(element, kind=DIPOLES, **dipoles, data=None, affine=None)
+
 
 @dataclass(frozen=True, eq=False)
 class CoilAssembly(FieldsOnlyPickle):
@@ -88,26 +94,25 @@ class CoilAssembly(FieldsOnlyPickle):
     Parameters
     ----------
     parts : tuple of Part
-    ranges : tuple of efield.io.tcd.DeformRange
+    record : TcdRecord
+        What the file says, an element for each part: the ranges of deformations, which parts must not meet.
+        It holds no sampled fields, which are large, but their dipoles.
     casing : TriSurface or None
         Of the whole coil; it does not move.
-    apart : tuple of tuple of int
-        Groups that must not meet: 0 is `casing`, k is part k - 1.
     facts : dict
         What else goes into each `Coil`: name, notes, stimulators, ...
     """
 
     parts: tuple
-    ranges: tuple = ()
+    record: TcdRecord
     casing: TriSurface | None = None
-    apart: tuple = ()
     facts: dict = field(default_factory=dict)
 
     @cached_property
     def parameters(self):
         """Tuple of :class:`Parameter`, one for each range that moves a part."""
         found = []
-        for index, limits in enumerate(self.ranges):
+        for index, limits in enumerate(self.record.ranges):
             users = [(d.kind, p.name) for p in self.parts for d in p.deformations if d.range == index]
             if users:
                 kinds = {"deg" if kind == "rot2p" else "mm" for kind, _ in users}
@@ -145,6 +150,7 @@ class CoilAssembly(FieldsOnlyPickle):
             positions_mm=positions_mm,
             moments=np.vstack([p.moments @ m[:3, :3].T for m, p in zip(maps, self.parts, strict=True)]),
             casing_mm=self._extent(maps),
+            casing=self._casing(maps),
             covered=self._covered(positions_mm),
             stimulator=np.concatenate([np.full(len(p.moments), p.stimulator) for p in self.parts]),
             max_didt=largest_didt(stimulators, np.ones(len(stimulators))),
@@ -153,7 +159,8 @@ class CoilAssembly(FieldsOnlyPickle):
                 for m, p in zip(maps, self.parts, strict=True)
                 if p.sampled_box is not None
             ),
-            assembly=self if self.parameters else None,
+            assembly=self,
+            settings=tuple(settings.values()),
             **self.facts,
         )
 
@@ -197,6 +204,11 @@ class CoilAssembly(FieldsOnlyPickle):
                 pieces.append(_moved(placed, part.extent_mm))
         return np.vstack(pieces)
 
+    def _casing(self, maps):
+        """The casings as one surface, or None."""
+        placed = [self._placed(k, maps) for k in range(len(self.parts) + 1)]
+        return TriSurface.joined([surface for surface in placed if surface is not None])
+
     def _covered(self, positions_mm):
         """(n,) bool: dipoles that the casing of their part or of the whole coil covers."""
         covered = np.concatenate([part.covered for part in self.parts])
@@ -219,7 +231,13 @@ class CoilAssembly(FieldsOnlyPickle):
 
     def _overlaps(self, maps):
         """[((i, j), depth in mm)] of the pairs that must not meet."""
-        pairs = sorted({tuple(sorted(pair)) for group in self.apart for pair in combinations(group, 2)})
+        pairs = sorted(
+            {
+                tuple(sorted(pair))
+                for group in self.record.self_intersection
+                for pair in combinations(group, 2)
+            }
+        )
         placed = {k: self._placed(k, maps) for k in {k for pair in pairs for k in pair}}
         known = [(i, j) for i, j in pairs if placed[i] is not None and placed[j] is not None]
         return [((i, j), max(_depth(placed[i], placed[j]), _depth(placed[j], placed[i]))) for i, j in known]

@@ -1,7 +1,10 @@
 """Coils by name or file."""
 
 import difflib
+import logging
+import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,8 @@ from efield.model.surface import TriSurface
 from efield.units import to_mm
 
 __all__ = ["BUILTIN_COILS", "load_coil"]
+
+_log = logging.getLogger(__name__)
 
 POOR_FIT = 1e-3
 """Error of equivalent dipoles above which loading a coil warns."""
@@ -93,6 +98,7 @@ def _from_ccd(path):
         moments=record.moments,
         name=path.stem,
         casing_mm=None if casing is None else _points_of(casing),
+        casing=casing,
         covered=_covered(casing, positions_mm),
         max_didt=max_didt,
         notes=(f"Read from {path.name}" + (f" ({source})." if source else "."), *notes),
@@ -114,6 +120,7 @@ def _from_samples(path, spacing_mm):
         moments=np.vstack([fit.moments for fit in fits]),
         name=stem,
         casing_mm=np.vstack([fit.extent_mm for fit in fits]) if casing is None else _points_of(casing),
+        casing=casing,
         covered=_covered(casing, positions_mm),
         notes=(
             f"Read from {path.name}: a field sampled at {_times(record.data.shape[:3])} points, "
@@ -146,11 +153,12 @@ def _from_tcd(path, spacing_mm):
         "stimulators": record.stimulators,
         "fit_error": max((fit.error for fit in fits), default=None),
     }
+    parts = tuple(part for part, _, _ in made)
+    kept = (p.element(e) if e.kind == GRID else e for p, e in zip(parts, record.elements, strict=True))
     return CoilAssembly(
-        parts=tuple(part for part, _, _ in made),
-        ranges=record.ranges,
+        parts=parts,
+        record=replace(record, elements=tuple(kept)),
         casing=None if record.casing is None else surfaces[record.casing],
-        apart=record.self_intersection,
         facts=facts,
     ).coil()
 
@@ -187,10 +195,13 @@ def _part(path, index, element, record, surfaces, spacing_mm):
 
 def _fitted(path, what, fit, first, second, spacing_mm):
     """Equivalent dipoles, or an error that names the file."""
+    start = time.perf_counter()
     try:
         result = fit(first, second, spacing_mm=spacing_mm)
     except CoilError as error:
         raise CoilError(f"{path}, {what}: {error}") from error
+    n, took = len(result.moments), time.perf_counter() - start
+    _log.info("%s, %s: %d dipoles fitted in %.1f s, error %.2g", path, what, n, took, result.error)
     if result.error > POOR_FIT:
         warnings.warn(
             f"{path}, {what}: equivalent dipoles reproduce its field to {100 * result.error:.2g} % only; "

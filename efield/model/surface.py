@@ -47,6 +47,15 @@ class TriSurface(FieldsOnlyPickle):
         used, compact = np.unique(faces, return_inverse=True)
         return cls(nodes_mm[used], compact.reshape(-1, 3))
 
+    @classmethod
+    def joined(cls, surfaces):
+        """Several surfaces as one; None of none."""
+        if not surfaces:
+            return None
+        first = np.cumsum([0, *(len(s.vertices_mm) for s in surfaces)])
+        triangles = [s.triangles + k for s, k in zip(surfaces, first[:-1], strict=True)]
+        return cls(np.vstack([s.vertices_mm for s in surfaces]), np.vstack(triangles))
+
     @cached_property
     def corners_mm(self):
         """(n_triangles, 3, 3) corner positions."""
