@@ -16,6 +16,7 @@ from efield.errors import CoilError, FormatError
 __all__ = [
     "AFieldRecord",
     "VolumeRecord",
+    "check_extent",
     "load_values",
     "read_a_field",
     "read_volume",
@@ -191,8 +192,7 @@ def load_values(path, dtype=np.float64):
         image = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Pair):
             raise FormatError(f"{path}: is {type(image).__name__}, not NIfTI; give a .nii or .nii.gz")
-        if math.prod(image.shape) > MAX_VALUES:
-            raise FormatError(f"{path}: header claims {image.shape} values; corrupt, or far too large")
+        check_extent(path, image.shape)
         if image.get_data_dtype().kind not in "biuf":
             raise FormatError(f"{path}: holds {image.get_data_dtype()}; values must be real numbers")
         return image, np.asarray(image.dataobj, dtype=dtype)
@@ -200,6 +200,18 @@ def load_values(path, dtype=np.float64):
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: cannot be read as NIfTI, damaged or another format: {error}") from error
+
+
+def check_extent(path, shape):
+    """Refuse the shape of a damaged header.
+
+    Raises
+    ------
+    FormatError
+        A side without voxels, or more values than `MAX_VALUES`.
+    """
+    if min(shape, default=0) < 1 or math.prod(shape) > MAX_VALUES:
+        raise FormatError(f"{path}: header claims {shape} values; corrupt, or far too large")
 
 
 def voxel_to_mm(path, image):
@@ -210,7 +222,10 @@ def voxel_to_mm(path, image):
     FormatError
         Another unit, or a singular affine.
     """
-    unit = image.header.get_xyzt_units()[0]
+    try:
+        unit = image.header.get_xyzt_units()[0]
+    except KeyError as error:
+        raise FormatError(f"{path}: its header has no known unit of positions: code {error}") from None
     if unit not in ("mm", "unknown"):
         raise FormatError(f"{path}: header declares positions in {unit}; they must be in mm")
     affine = np.asarray(image.affine, dtype=np.float64)

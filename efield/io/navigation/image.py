@@ -3,6 +3,7 @@
 import numpy as np
 
 from efield.errors import FormatError
+from efield.io.nifti import check_extent, voxel_to_mm
 
 XFORM_NAMES = {1: "Scanner", 2: "Aligned", 3: "MNI-152", 4: "Talairach", 5: "Other-Template"}
 """Names of the NIfTI form codes, as Brainsight spells them."""
@@ -14,7 +15,7 @@ def read_header(path):
     Raises
     ------
     FormatError
-        Not NIfTI, not three-dimensional, no frame, or voxel axes that are not orthogonal.
+        Not NIfTI, not three-dimensional, no frame, another unit than mm, or no voxels.
     """
     import nibabel
 
@@ -26,8 +27,8 @@ def read_header(path):
         raise FormatError(f"{path}: is no three-dimensional NIfTI image")
     if not image.header["sform_code"] and not image.header["qform_code"]:
         raise FormatError(f"{path}: sform_code and qform_code are 0; its header does not say where it lies")
-    if image.header.get_xyzt_units()[0] not in ("mm", "unknown"):
-        raise FormatError(f"{path}: header declares positions in {image.header.get_xyzt_units()[0]}, not mm")
+    check_extent(path, image.shape)
+    voxel_to_mm(path, image)
     return image
 
 
@@ -67,6 +68,8 @@ def _rigid_from_corner(path, directions):
 
     image = read_header(path)
     now = orientations.io_orientation(image.affine)
+    if np.isnan(now).any():
+        raise FormatError(f"{path}: its voxel axes are not orthogonal: {image.affine.tolist()}")
     turn = orientations.ornt_transform(now, orientations.axcodes2ornt(directions))
     affine = image.affine @ orientations.inv_ornt_aff(turn, image.shape[:3])
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
