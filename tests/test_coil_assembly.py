@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import oracles
@@ -133,6 +134,20 @@ def test_parts_that_would_meet_are_refused(load):
     designed.deformed([0, 15.5])
     with pytest.raises(CoilError, match="would overlap"):
         designed.deformed([0, 20])
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_part_may_not_move_into_the_casing_of_the_whole_coil(load, closed):
+    """Group 0 is `coilCasing`, which stays; an open one has no inside, but its points may enter the part."""
+    record = replace(two_cubes(apart=((0, 1),)), casing=2)
+    block = Surface(CUBE + [25, 0, 0], FACES if closed else FACES[:-1])
+    record = replace(record, surfaces=(*record.surfaces, block))
+    coil = load(record)
+    coil.deformed([0, 5])  # they touch
+    with pytest.raises(CoilError, match=r"the coil's casing and part 'moves' would overlap by 7\.0 mm"):
+        coil.deformed([0, 12])
+    # The other part overlaps the casing in every pose, but is in no group.
+    assert np.ptp(coil.deformed([0, 4]).casing_mm[:, 0]) == pytest.approx(46)
 
 
 def test_rigid_coils_have_nothing_to_set():

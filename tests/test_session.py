@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -120,17 +121,22 @@ def test_simulate_takes_a_session(session):
     assert [field.placement.name for field in fields] == ["vertex", "left"]
 
 
-def test_command_line_simulates_a_session(monkeypatch, tmp_path):
-    head = block_head(n=11, edge_mm=4.0)
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """Names of the placements that the command line simulates, on a block and without a solver."""
+    head, names = block_head(n=11, edge_mm=4.0), []
 
     def simulate(head, coil, poses, *, didt):
-        seen.extend(pose.name for pose in poses)
+        names.extend(pose.name for pose in poses)
         ones = np.ones((len(head.head.tets), 3))
         return [forward.StoredField(head.head, k * ones, p, didt, coil.name) for k, p in enumerate(poses, 1)]
 
     monkeypatch.setattr("efield.model.heads.load_head", lambda *args, **options: head)
     monkeypatch.setattr(forward, "simulate", simulate)
+    return names
+
+
+def test_command_line_simulates_a_session(seen, tmp_path):
     poses = [
         NamedPlacement(pose_from_yaw([22, 22, 60 + k], [0, 0, -1.0], 0), name=f"t {k}") for k in range(2)
     ]
@@ -144,6 +150,31 @@ def test_command_line_simulates_a_session(monkeypatch, tmp_path):
     body = json.loads(run(*arguments, "--json", "-").stdout)
     jsonschema.validate(body, json_schema("efield.session/1"))
     assert body["placements"][1]["grey_mean"] == pytest.approx(2 * np.sqrt(3))
+
+
+@pytest.mark.filterwarnings("default:.* placements, 2 skipped")
+def test_untracked_samples_are_counted_in_the_result_and_the_table(seen, tmp_path):
+    """Two of five triggers are as Localite writes them while the coil is out of the camera's sight."""
+    poses = [NamedPlacement(pose_from_yaw([22, 22, 60], [0, 0, -1.0], 0), name=f"t {k}") for k in range(5)]
+    path = tmp_path / "s.xml"
+    efield.save_placements(poses, path, format="localite-trigger")
+    lost = "".join(f'data{i}{j}="{float(i == j)}" ' for i in range(4) for j in range(4))
+    parts = re.split(r"(<Matrix4D .*/>)", path.read_text())
+    parts[3] = parts[7] = f"<Matrix4D {lost}/>"
+    path.write_text("".join(parts))
+    arguments = ("simulate", "head.msh", "--placement", path, "--target", "22,22,22")
+    text = run(*arguments, "--out", tmp_path / "out")
+    assert text.exit_code == 0, text.output + repr(text.exception)
+    assert "3 placements, 2 skipped (2 not tracked" in text.stderr
+    assert seen == ["t 0", "t 2", "t 4"]
+    assert "3 of 3 simulated" in text.stdout
+    assert re.search(r"skipped +2: not tracked", text.stdout)
+    kept = SessionResult.load(tmp_path / "out").session
+    assert (kept["n_placements"], kept["n_simulated"]) == (3, 3)
+    assert [(one["name"], one["reason"].split(" (")[0]) for one in kept["skipped"]] == [
+        ("t 1", "not tracked"),
+        ("t 3", "not tracked"),
+    ]
 
 
 # --- efield export
