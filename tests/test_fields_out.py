@@ -1,5 +1,6 @@
 """Fields for other programs: images, surfaces, tables, Gmsh; and fields read back."""
 
+import csv
 import json
 import warnings
 from types import SimpleNamespace
@@ -385,4 +386,24 @@ def test_results_export_fields(tmp_path, head, e_field):
     assert (tmp_path / "e.csv").read_text().startswith("tag,")
     result.export(tmp_path / "coil.geo")
     assert 'View "best 1: x, y (pos_ydir), z"{' in (tmp_path / "coil.geo").read_text()
-    assert "-y, the handle of SimNIBS's figure-8" in result.export(tmp_path / "pose.txt").read_text()
+
+
+@pytest.mark.parametrize(("name", "said"), [("pose.txt", "pose.txt"), ("pose.npy", "pose.npy.txt")])
+def test_a_pose_says_what_its_numbers_are(tmp_path, name, said):
+    fake_optimize_result().export(tmp_path / name)
+    text = (tmp_path / said).read_text()
+    assert "columns x y z centre, z into the head; RAS of the head model, mm" in text
+    assert "-y, the handle of SimNIBS's figure-8" in text
+    assert "current under the coil's centre runs along -y" in text
+
+
+def test_the_table_of_best_placements_says_where_handle_and_current_point(tmp_path):
+    result = fake_optimize_result()
+    result.export(tmp_path / "best.csv")
+    with open(tmp_path / "best.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    y = result.best[0].placement.matsimnibs[:3, 1]
+    names = {0: ("left", "right"), 1: ("posterior", "anterior"), 2: ("inferior", "superior")}
+    k = int(np.argmax(np.abs(y)))
+    assert names[k][int(y[k] > 0)] in row["ydir_points"]
+    assert names[k][int(y[k] < 0)] in row["current_points"]

@@ -53,17 +53,27 @@ def read_pose(path):
 
 
 def write_pose(path, matsimnibs, *, format=None):
-    """Write a 4 x 4 pose as ``.txt`` (17 digits) or ``.npy``."""
-    name = (format or Path(path).suffix.lstrip(".")).lower()
+    """Write a 4 x 4 pose as ``.txt`` (17 digits), or as ``.npy`` with a ``.npy.txt`` beside it.
+
+    What the numbers are, and where the handle and the current point, stands at the text's head or beside
+    the array.
+    """
+    path = Path(path)
+    name = (format or path.suffix.lstrip(".")).lower()
+    if name not in ("txt", "npy"):
+        raise FormatError(f"unknown pose format {name!r} for {path}; known: txt, npy")
+    words = (
+        "matsimnibs: coil to head, columns x y z centre, z into the head; RAS of the head model, mm. "
+        f"{pose_words(matsimnibs)}. {CONVENTION}"
+    )
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         if name == "npy":
             np.save(file, np.asarray(matsimnibs, dtype=np.float64), allow_pickle=False)
-        elif name == "txt":
-            header = "matsimnibs: coil to head, columns x y z centre, z into the head; mm. "
-            header += f"{pose_words(matsimnibs)}. {CONVENTION}"
-            np.savetxt(file, matsimnibs, fmt="%.17g", header=header)
         else:
-            raise FormatError(f"unknown pose format {name!r} for {path}; known: txt, npy")
+            np.savetxt(file, matsimnibs, fmt="%.17g", header=words)
+    if name == "npy":
+        with atomic_path(path.with_name(f"{path.name}.txt")) as temporary:
+            temporary.write_text(f"{words}\n", encoding="utf-8", newline="\n")
 
 
 def _read_json(path):

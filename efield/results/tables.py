@@ -5,6 +5,8 @@ import csv
 import numpy as np
 
 from efield.errors import FormatError
+from efield.io.navigation.table import WORDS
+from efield.io.navigation.words import current_words, ydir_words
 from efield.results.parts import Candidates
 
 _POSE_COLUMNS = [f"m{i}{j}" for i in range(4) for j in range(4)]
@@ -54,9 +56,10 @@ def write_best(result, path):
         yaw = best.info["yaw_to_midline_deg"]
         pose = np.asarray(best.placement.matsimnibs)
         scalp = best.info["scalp_mm"] or ["", "", ""]  # None where the coil's axis misses the scalp
-        rows.append([rank, best.value, best.search_value, yaw, *scalp, *pose.ravel()])
+        words = ydir_words(pose), current_words(pose)
+        rows.append([rank, best.value, best.search_value, yaw, *scalp, *pose.ravel(), *words])
     header = ["rank", "value_V_per_m", "search_value_V_per_m", "yaw_to_midline_deg"]
-    header += ["scalp_x_mm", "scalp_y_mm", "scalp_z_mm", *_POSE_COLUMNS]
+    header += ["scalp_x_mm", "scalp_y_mm", "scalp_z_mm", *_POSE_COLUMNS, *WORDS]
     _write_csv(path, header, rows)
 
 
