@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad_vec
 
 from efield.analytic.loop import loop_vector_potential
-from efield.errors import CoilError, FormatError
+from efield.errors import CoilError, EfieldError, FormatError
 from efield.io.ccd import CcdRecord, write_ccd
 from efield.kernels import dipole
 from efield.model.coil_geometry import (
@@ -447,3 +447,44 @@ def test_description_of_real_coils(shared, name, direction, effect, deviation):
     assert f"induced E under the centre along {direction};" in facts["current"]
     assert facts["half_turn"]["effect"] == effect
     assert deviation[0] < facts["half_turn"]["deviation"] < deviation[1]
+
+
+# --- units
+
+
+DIPOLES = np.array([[0.01, 0, -0.01], [-0.01, 0, -0.01]]), np.array([[0, 0, 1e-5], [0, 0, -1e-5]])
+
+
+def tcd(points_mm, values, kind=1, didt=1e8):
+    element = {"type": kind, "stimulator": 0, "points": points_mm.tolist(), "values": values.tolist()}
+    return json.dumps({"coilElementList": [element], "stimulatorList": [{"maxdIdt": didt}]})
+
+
+def ccd(moments, header=""):
+    rows = np.hstack([DIPOLES[0], moments])
+    return f"# coil;{header}\n2\n# \n" + "\n".join(" ".join(map(repr, row)) for row in rows.tolist())
+
+
+SQUARE = np.array([[20.0, 20, -5], [-20, 20, -5], [-20, -20, -5], [20, -20, -5]])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.ccd", ccd(DIPOLES[1], "dIdtmax=100e6"), r"dIdtmax=1e\+08 lies outside .* A/us"),
+        ("a.ccd", ccd(DIPOLES[1], "dIdtstim=0.0001"), "dIdtstim=0.0001 lies outside .* A/us"),
+        ("a.ccd", ccd(DIPOLES[1] * 1e9), "moments add up to 2e\\+04 m"),
+        ("a.tcd", tcd(DIPOLES[0] * 1e3, DIPOLES[1], didt=100.0), "maxdIdt: is 100, outside .* A/s"),
+        ("a.tcd", tcd(DIPOLES[0] * 1e3, DIPOLES[1] * 1e9), "moments add up to 2e\\+04 m"),
+        ("a.tcd", tcd(DIPOLES[0], DIPOLES[1]), "span 0.02 mm; points of a .tcd are millimetres"),
+        (
+            "a.tcd",
+            tcd(SQUARE / 1e3, (np.roll(SQUARE, -1, axis=0) - SQUARE) / 1e3, kind=2),
+            "span 0.04 mm; points of a .tcd are millimetres",
+        ),
+    ],
+)
+def test_coil_files_in_another_unit_are_refused(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(EfieldError, match=rf"{name}.*{words}"):
+        load_coil(tmp_path / name)

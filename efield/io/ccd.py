@@ -14,6 +14,7 @@ import numpy as np
 
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
+from efield.io.stimulator import DIDT_RANGE
 
 __all__ = ["CcdRecord", "read_ccd", "write_ccd"]
 
@@ -54,14 +55,12 @@ class CcdRecord:
     @property
     def didt_max(self):
         """Largest dI/dt of the stimulator as the file gives it, A/us, or None."""
-        value = self._numbers("dIdtmax", 1)
-        return None if value is None else self._positive("dIdtmax", value[0])
+        return self._didt("dIdtmax")
 
     @property
     def didt_displayed(self):
         """Largest dI/dt that the stimulator displays, A/us, or None; it differs from the measured one."""
-        value = self._numbers("dIdtstim", 1)
-        return None if value is None else self._positive("dIdtstim", value[0])
+        return self._didt("dIdtstim")
 
     @property
     def limits_mm(self):
@@ -73,7 +72,9 @@ class CcdRecord:
     def resolution_mm(self):
         """Suggested spacing of a sampled field, mm, or None."""
         value = self._numbers("resolution", 1)
-        return None if value is None else self._positive("resolution", value[0])
+        if value is not None and value[0] <= 0:
+            raise FormatError(f"header field resolution={value[0]:g} must be positive")
+        return None if value is None else value[0]
 
     def _numbers(self, key, count):
         text = self.get(key)
@@ -87,11 +88,16 @@ class CcdRecord:
             raise FormatError(f"header field {key}={text!r}: expected {count} value(s), found {len(values)}")
         return values
 
-    @staticmethod
-    def _positive(key, value):
-        if value <= 0:
-            raise FormatError(f"header field {key}={value:g} must be positive")
-        return value
+    def _didt(self, key):
+        value = self._numbers(key, 1)
+        if value is None:
+            return None
+        low, high = (limit / 1e6 for limit in DIDT_RANGE)
+        if not low <= value[0] <= high:
+            raise FormatError(
+                f"header field {key}={value[0]:g} lies outside {low:g} to {high:g} A/us; a .ccd states A/us"
+            )
+        return value[0]
 
 
 def read_ccd(path):
@@ -128,10 +134,7 @@ def read_ccd(path):
         )
     record = CcdRecord(dipoles[:, :3], dipoles[:, 3:], title, header)
     _check_units(path, record.positions_m)
-    try:
-        _ = record.didt_max, record.didt_displayed, record.limits_mm, record.resolution_mm
-    except FormatError as error:
-        raise FormatError(f"{path}, line 1: {error}") from None
+    _check_fields(path, record)
     return record
 
 
@@ -147,7 +150,7 @@ def write_ccd(path, record):
     ------
     FormatError
         Arrays of the wrong shape or not finite, no dipoles, or title or header fields that would not
-        survive the format.
+        survive the format or be read.
     OutputError
         The file cannot be written.
     """
@@ -161,6 +164,7 @@ def write_ccd(path, record):
     if len(bad):
         raise FormatError(f"{path}: column {bad[0][1] + 1} ({COLUMNS}) of dipole {bad[0][0]} is not finite")
     _check_units(path, dipoles[:, :3])
+    _check_fields(path, record)
     head = _format_header(path, record)
     body = "".join(" ".join(map(repr, row)) + "\n" for row in dipoles.tolist())
     with atomic_path(path) as temporary:
@@ -246,6 +250,14 @@ def _check_units(path, positions):
             f"coil (limit {MAX_SPAN_M:g} m); positions of a .ccd are metres, these look like millimetres: "
             "divide them by 1000"
         )
+
+
+def _check_fields(path, record):
+    """Raise, with file and line, where a header field cannot be used."""
+    try:
+        _ = record.didt_max, record.didt_displayed, record.limits_mm, record.resolution_mm
+    except FormatError as error:
+        raise FormatError(f"{path}, line 1: {error}") from None
 
 
 def _shown(text, width=40):

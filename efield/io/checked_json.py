@@ -64,11 +64,6 @@ class Node:
             self.fail(f"must be a finite number, not {shown(self.value)}")
         return _as_float(self.value)
 
-    def positive(self):
-        if self.number() <= 0:
-            self.fail(f"must be positive, not {shown(self.value)}")
-        return self.number()
-
     def index(self, count, what):
         """An index below `count`."""
         if not isinstance(self.value, int) or isinstance(self.value, bool):

@@ -12,10 +12,13 @@ import numpy as np
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
 
-__all__ = ["Stimulator", "Waveform", "read_waveforms", "write_waveforms"]
+__all__ = ["DIDT_RANGE", "Stimulator", "Waveform", "read_waveforms", "write_waveforms"]
 
 MAX_PULSE_S = 1.0
 """No TMS pulse lasts a second: times that long are not in seconds."""
+
+DIDT_RANGE = (1e5, 1e10)
+"""Of the largest dI/dt, A/s: stimulators reach 1e7 to 1e9, so what lies outside is in another unit."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ import numpy as np
 from efield.errors import FormatError
 from efield.io.atomic import atomic_path
 from efield.io.checked_json import Budget, Node, load_json, shown
-from efield.io.stimulator import Stimulator, Waveform
+from efield.io.stimulator import DIDT_RANGE, Stimulator, Waveform
 
 __all__ = [
     "DeformRange",
@@ -264,9 +264,17 @@ def _stimulator(node):
     return Stimulator(
         name=fields["name"].text() if "name" in fields else None,
         brand=fields["brand"].text() if "brand" in fields else None,
-        max_didt=fields["maxdIdt"].positive() if "maxdIdt" in fields else None,
+        max_didt=_didt(fields["maxdIdt"]) if "maxdIdt" in fields else None,
         waveforms=tuple(_waveform(n) for n in _listed(fields, "waveformList")),
     )
+
+
+def _didt(node):
+    """Largest dI/dt, A/s."""
+    low, high = DIDT_RANGE
+    if not low <= node.number() <= high:
+        node.fail(f"is {node.number():g}, outside {low:g} to {high:g} A/s; a .tcd states A/s")
+    return node.number()
 
 
 def _waveform(node):

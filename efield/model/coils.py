@@ -32,6 +32,13 @@ POOR_FIT = 1e-3
 """Error of equivalent dipoles above which loading a coil warns."""
 
 
+MOST_MOMENT = 100.0
+"""Sum of |m|, A m^2 per A: 14 turns of 90 mm make 0.1. In mm^2 a coil has 1e5."""
+
+SMALLEST_MM = 1.0
+"""Several dipoles or wires all nearer to each other are a coil in metres."""
+
+
 def load_coil(source, *, spacing_mm=DEFAULT_SPACING_MM):
     """The coil that `source` names.
 
@@ -85,6 +92,7 @@ def load_coil(source, *, spacing_mm=DEFAULT_SPACING_MM):
 
 def _from_ccd(path):
     record = read_ccd(path)
+    _check_moments(path, record.moments)
     source = ", ".join(
         f"{key}={record.get(key)}" for key in ("brand", "coilname", "stimulator") if record.get(key)
     )
@@ -137,6 +145,8 @@ def _from_samples(path, spacing_mm):
 
 def _from_tcd(path, spacing_mm):
     record = read_tcd(path)
+    _check_points(path, _stacked(e.points_mm for e in record.elements if e.kind != GRID))
+    _check_moments(path, _stacked(e.values for e in record.elements if e.kind == DIPOLES))
     surfaces = [TriSurface(s.points_mm, s.faces) for s in record.surfaces]
     for index, surface in enumerate(surfaces):
         _check_casing_size(f"{path}: key coilModels[{index}]", surface.vertices_mm)
@@ -277,6 +287,27 @@ def _check_casing_size(what, points):
     span = np.ptp(points, axis=0).max()
     if not 5 <= span <= 2000:
         raise CoilError(f"{what} is {span:g} mm wide; its vertices must be in millimetres")
+
+
+def _stacked(arrays):
+    return np.vstack([np.empty((0, 3)), *arrays])
+
+
+def _check_moments(path, moments):
+    """Refuse dipoles in another unit than A m^2 per A."""
+    total = np.linalg.norm(moments, axis=1).sum()
+    if not total <= MOST_MOMENT:
+        raise CoilError(
+            f"{path}: the dipole moments add up to {total:.3g} m^2, which no TMS coil reaches (limit "
+            f"{MOST_MOMENT:g}); they must be A m^2 per ampere of coil current"
+        )
+
+
+def _check_points(path, points_mm):
+    """Refuse the dipoles and wires of a .tcd that are given in metres."""
+    span = np.ptp(points_mm, axis=0).max() if len(points_mm) else 0.0
+    if 0 < span < SMALLEST_MM:
+        raise CoilError(f"{path}: the points of the coil span {span:g} mm; points of a .tcd are millimetres")
 
 
 def _missing(path):
