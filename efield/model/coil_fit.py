@@ -67,6 +67,9 @@ lie a hundredth of a millimetre from a dipole and outshine all others, which are
 REFUSED = 0.05
 """A larger error means that the field is not that of closed currents behind the sheet."""
 
+BLUR_MM = 4.0
+"""Sources found in a sampled field reach beyond the windings by about this, or by two voxels where less."""
+
 FADED = 0.2
 """Of the largest second difference within two voxels: weaker ones lie beside sources, not at them."""
 
@@ -85,9 +88,9 @@ class Fit:
     extent_mm : (m, 3) array
         Where the coil itself is, as far as its field tells; the sheet reaches beyond.
     error : float
-        Error of A at held-out points from `HEAD_MM` on, rms over rms.
+        Error of A at held-out points from `HEAD_MM` above the windings on, rms over rms.
     near_error : float or None
-        The same from 4 mm to `HEAD_MM`; None where no point lies there.
+        The same nearer, down to 4 mm above the sources; None where no point lies there.
     """
 
     positions_mm: np.ndarray
@@ -123,7 +126,7 @@ def fit_wires(starts_mm, ends_mm, *, spacing_mm=DEFAULT_SPACING_MM):
 
     dipoles = sheet.dipoles(field)
     points = sheet.points_above(2 * POINTS_PER_DIPOLE * len(dipoles))
-    return _fit(sheet, dipoles, points, field(points), sources)
+    return _fit(sheet, dipoles, points, field(points), sources, blur_mm=0.0)
 
 
 def wire_field(starts_mm, ends_mm, points_mm):
@@ -179,7 +182,8 @@ def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM):
     dipoles = sheet.dipoles(field)
     # The samples themselves: between them the file knows less than the dipoles do.
     above = np.flatnonzero(sheet.reaches(points))
-    return _fit(sheet, dipoles, points[above], data.reshape(-1, 3)[above], None)
+    blur_mm = min(2 * np.linalg.norm(affine[:3, :3], axis=0).min(), BLUR_MM)
+    return _fit(sheet, dipoles, points[above], data.reshape(-1, 3)[above], None, blur_mm=blur_mm)
 
 
 class _Sheet:
@@ -340,8 +344,11 @@ def _shifted(axis, by):
     return tuple(index)
 
 
-def _fit(sheet, dipoles_mm, points_mm, field, extent_mm):
-    """Moments by weighted least squares in shells, the error at points left out."""
+def _fit(sheet, dipoles_mm, points_mm, field, extent_mm, blur_mm):
+    """Moments by weighted least squares in shells, the error at points left out.
+
+    The windings lie some `blur_mm` behind the sources that distances are taken from.
+    """
     distance = np.minimum(sheet.sources.query(points_mm)[0], sheet.lift(points_mm))
     used, held = _chosen(distance, POINTS_PER_DIPOLE * len(dipoles_mm), sheet.spacing)
     if not (len(used) and len(held)):
@@ -354,7 +361,7 @@ def _fit(sheet, dipoles_mm, points_mm, field, extent_mm):
         closeness = min(1.0, distance[members].mean() / HEAD_MM) ** NEAR_POWER
         weight[members] = closeness / (rms * math.sqrt(len(members))) if rms > 0 else 0.0
     moments = _solve(to_m(dipoles_mm), to_m(points_mm[used]), field[used], weight[used])
-    error, near_error = _errors(dipoles_mm, moments, points_mm[held], field[held], distance[held])
+    error, near_error = _errors(dipoles_mm, moments, points_mm[held], field[held], distance[held] + blur_mm)
     if not error <= REFUSED:
         raise CoilError(
             f"magnetic dipoles behind the coil reproduce its field to {100 * error:.2g} % only: its currents "
