@@ -280,6 +280,15 @@ def test_samples_lie_on_the_surface_and_leave_no_gap(scalp):
     assert max(gaps) <= 3.0
 
 
+def test_samples_near_a_point_are_those_of_the_whole(scalp):
+    centre = np.array([-52.0, 53, 36])
+    whole = scalp.sample(3.0)
+    near = whole[np.linalg.norm(whole - centre, axis=1) < 25.0]
+    assert 0 < len(near) < len(whole)
+    np.testing.assert_array_equal(scalp.sample(3.0, centre, 25.0), near)
+    assert scalp.sample(3.0, centre + 500.0, 25.0).shape == (0, 3)
+
+
 # --- closed or open
 
 

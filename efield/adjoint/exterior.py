@@ -204,17 +204,16 @@ def _offset(scalp, centre_mm, inner, outer, height, spacing, side):
 
 
 def _scalp_points(scalp, centre_mm, inner, outer, spacing):
-    dense = scalp.sample(0.4 * spacing)
-    distance = np.linalg.norm(dense - centre_mm, axis=1)
-    dense = dense[(distance >= inner) & (distance < outer)]
+    dense = scalp.sample(0.4 * spacing, centre_mm, outer)
+    if inner > 0:
+        dense = dense[np.linalg.norm(dense - centre_mm, axis=1) >= inner]
     kept = np.empty(len(dense), np.int64)
     base = dense[kept[: geometry.thin(dense, spacing**2, kept)]]
     return base, scalp.smooth_normal(base)
 
 
 def _held_out(scalp, centre_mm, near, height):
-    dense = scalp.sample(2.0)
-    dense = dense[np.linalg.norm(dense - centre_mm, axis=1) < near]
+    dense = scalp.sample(2.0, centre_mm, near)
     if len(dense) == 0:
         raise MeshError(f"no scalp within {near:g} mm of {np.round(centre_mm, 1).tolist()} mm")
     pick = np.random.default_rng(1).permutation(len(dense))[:N_HELD_OUT]

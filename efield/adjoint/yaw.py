@@ -113,8 +113,14 @@ class YawExpansion:
 
 
 def interpolate_yaw(samples, yaw_deg):
-    """Functionals (n, n_yaw, k) at some angles from samples (n, n_samples, k) round the circle from 0."""
-    return fourier_interpolation(samples.shape[1], np.radians(yaw_deg)) @ samples
+    """Functionals (n, n_yaw, k) at some angles from samples (n, n_samples, k) round the circle from 0.
+
+    In the samples' precision; in memory yaw comes last, which is how one product of matrices gives them.
+    """
+    n, n_samples, k = samples.shape
+    between = fourier_interpolation(n_samples, np.radians(yaw_deg)).astype(samples.dtype)
+    curves = samples.swapaxes(1, 2).reshape(n * k, n_samples) @ between.T
+    return curves.reshape(n, k, -1).swapaxes(1, 2)
 
 
 def fourier_interpolation(n_samples, angles):

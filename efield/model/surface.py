@@ -212,18 +212,24 @@ class TriSurface(FieldsOnlyPickle):
         inside = self.contains(points_mm)
         return np.where(inside, -reach, least), np.where(inside, -least, reach)
 
-    def sample(self, spacing_mm):
-        """Points on the surface, at most `spacing_mm` apart, on a regular pattern per triangle."""
-        edges = np.linalg.norm(self.corners_mm - np.roll(self.corners_mm, 1, axis=1), axis=2)
+    def sample(self, spacing_mm, centre_mm=(0.0, 0.0, 0.0), radius_mm=np.inf):
+        """Points on the surface, at most `spacing_mm` apart, on a regular pattern per triangle.
+
+        Those less than `radius_mm` from `centre_mm`.
+        """
+        reach = np.linalg.norm(self.centroids_mm - centre_mm, axis=1) - self._largest_radius_mm
+        corners = self.corners_mm[reach < radius_mm]
+        edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
         count = np.maximum(np.ceil(edges.max(axis=1) / spacing_mm).astype(int), 1)
-        parts = []
+        parts = [np.empty((0, 3))]
         for n in np.unique(count):
             i, j = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
             keep = i + j < n
             u, v = (i[keep] + 1 / 3) / n, (j[keep] + 1 / 3) / n
             shape = np.stack([1 - u - v, u, v], axis=1)
-            parts.append(np.einsum("pk,fkc->fpc", shape, self.corners_mm[count == n]).reshape(-1, 3))
-        return np.concatenate(parts)
+            parts.append(np.einsum("pk,fkc->fpc", shape, corners[count == n]).reshape(-1, 3))
+        points = np.concatenate(parts)
+        return points[np.linalg.norm(points - centre_mm, axis=1) < radius_mm]
 
     def ray_hits(self, origins_mm, directions):
         """First crossing of rays.

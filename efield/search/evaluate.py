@@ -66,7 +66,7 @@ def functionals_over_yaw(field, coil, expansion, base_poses, yaw_deg, didt, *, d
     quick = expansion.functionals(field, base_poses[picks], checked, didt)
     error = float(np.abs(quick - exact).max() / np.linalg.norm(exact, axis=-1).max())
 
-    values = np.empty((len(base_poses), len(yaw_deg), field.n_functionals))
+    values = np.empty((len(base_poses), field.n_functionals, len(yaw_deg))).swapaxes(1, 2)
     for start in range(0, len(base_poses), BATCH):
         batch = base_poses[start : start + BATCH]
         if error <= TRUSTED:
