@@ -77,7 +77,7 @@ class Corrections:
         """Cut when it is first asked for, after the edges' step: then its arrays are gone."""
         return RefinedPatch.around(self.prepared, self.elements)
 
-    def of(self, coil, placements, didt, potential, node_dadt, weights):
+    def of(self, coil, placements, didt, potential, node_dadt, weights, start=None):
         """Corrections of up to a block of solved placements, a functional for each.
 
         Parameters
@@ -90,6 +90,8 @@ class Corrections:
             The solutions, as of :class:`efield.forward.SolvedBatch`.
         weights : (k, m, 3) array
             The functional of each placement, as in :func:`efield.adjoint.current.adjoint_currents`.
+        start : (n, k) array, optional
+            What the adjoint solver begins with.
 
         Returns
         -------
@@ -97,7 +99,7 @@ class Corrections:
         """
         space, one = self.prepared.elements, np.ascontiguousarray
         loads = [space.functional_load(self.where, one(own)) for own in weights]
-        psi = self.prepared.solve(np.stack(loads, axis=1), rtol=RTOL).x
+        psi = self.prepared.solve(np.stack(loads, axis=1), rtol=RTOL, start=start).x
         steps, solved = [[] for _ in placements], []
         for k in range(len(steps)):
             solved.append(Solution(one(potential[:, k]), one(node_dadt[:, :, k]), one(psi[:, k])))

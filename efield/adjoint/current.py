@@ -37,6 +37,8 @@ class AdjointCurrents:
     nodes : (n, 3) array, m
     currents : (n, k, 3) array, A m
         q_n of each functional; A m per unit weight.
+    psi : (n_unknowns, k) array
+        The adjoint solutions they come from.
     residual : (k,) array
         True relative residuals of the solves.
     iterations : int
@@ -44,6 +46,7 @@ class AdjointCurrents:
 
     nodes: np.ndarray
     currents: np.ndarray
+    psi: np.ndarray
     residual: np.ndarray
     iterations: int
 
@@ -152,7 +155,7 @@ def adjoint_currents(prepared, elements, weights, *, rtol=ADJOINT_RTOL):
         corners, midpoints, edges = lumped(currents, space)
         nodes = np.concatenate([nodes[: len(corners)], nodes[len(corners) + edges]])
         currents = np.concatenate([corners, midpoints])
-    return AdjointCurrents(nodes, currents, solution.residual, solution.iterations)
+    return AdjointCurrents(nodes, currents, solution.x, solution.residual, solution.iterations)
 
 
 def lumped(currents, space):

@@ -68,6 +68,7 @@ def discretization(run, field, value):
         field.node_potential[:, None],
         field.node_dadt[:, :, None],
         slope[None],
+        start=_nearest_psi(run, slope)[:, None],
     )
     after = changes(goal.of_field, slope, e_field, volumes, correction.functional[0], correction.e_field[0])
     return Discretization(
@@ -105,6 +106,14 @@ def half_width(value, after):
     """Half-width of the error bar of a value whose correction goes by the steps `after`."""
     last = after[-1] - (after[-2] if len(after) > 1 else 0.0)
     return max(abs(after[-1]), abs(last), FLOOR * abs(value))
+
+
+def _nearest_psi(run, slope):
+    """Adjoint solution (n,) of the combination of the searched functionals that is nearest to a slope."""
+    known = run.goal.weights(run.volumes)
+    root = np.sqrt(run.volumes)[:, None]
+    shares = np.linalg.lstsq((known * root).reshape(len(known), -1).T, (slope * root).ravel(), rcond=None)[0]
+    return run.currents.psi @ shares
 
 
 def _slope(goal, e_field, volumes):
