@@ -34,7 +34,7 @@ def jacobi_cg(times, inverse_diagonal, b, steps):
     n, size = len(b), np.abs(b).max() or 1.0
     inverse_diagonal = inverse_diagonal.astype(np.float32, copy=False)
     residual = (b / size).astype(np.float32)[:, None]
-    direction, x, product, preconditioned = (np.zeros_like(residual) for _ in range(4))
+    direction, x, product, preconditioned = (np.zeros((n, 1), np.float32) for _ in range(4))
     first = rho = np.full(1, np.inf)
     for step in range(steps):
         run_chunks(sparse.scale_rows, n, inverse_diagonal, residual, preconditioned)

@@ -74,12 +74,12 @@ def solve(stiffness, single, multigrid, b, rtol, start=None):
             "on a node of the mesh, or its moments times dI/dt overflow"
         )
     scale = np.where(norm > 0, norm, 1.0)
-    x, residual = np.zeros_like(b), b.copy()
+    x, residual, at_first = np.zeros(b.shape), np.empty(b.shape), b
     if start is not None:
-        x[:, :n_columns] = start
+        x[:, :n_columns], at_first = start, residual
         stiffness.residual(x, b, residual)
-    recursion = _Recursion.start(single, multigrid, residual, scale)
-    history, iterations = [np.sqrt(dots(residual, residual)) / scale], 0
+    recursion = _Recursion.start(single, multigrid, at_first, scale)
+    history, iterations = [np.sqrt(dots(at_first, at_first)) / scale], 0
     while np.any(history[-1] > rtol):
         stuck = len(history) > 3 and history[-1].max() > 0.5 * history[-2].max()
         if stuck or len(history) > MAX_OUTER or not np.all(np.isfinite(history[-1])):
@@ -129,8 +129,9 @@ class _Recursion:
 
     @classmethod
     def start(cls, matrix, multigrid, residual, scale):
-        width, own = residual.shape[1], np.empty(residual.shape, np.float32)
-        blocks = (own, np.zeros_like(own), np.empty_like(own), np.zeros_like(own))
+        # np.zeros leaves the first touch of its memory to the kernels' threads, np.zeros_like does not
+        width, made = residual.shape[1], (np.empty, np.zeros, np.empty, np.zeros)
+        blocks = (make(residual.shape, np.float32) for make in made)
         state = cls(matrix, multigrid, multigrid.workspace(width), *blocks, scale, np.full(width, np.inf))
         state.replace_residual(residual)
         return state
