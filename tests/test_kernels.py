@@ -33,6 +33,7 @@ from efield.kernels import (
     sparse,
     spline,
     topology,
+    vectors,
     wire,
 )
 from efield.kernels import geometry as triangles
@@ -427,6 +428,9 @@ CASES = {
         np.cumsum(np.bincount(numbers, minlength=9)) - np.bincount(numbers, minlength=9),
         np.zeros(60, np.int32),
     ),
+    vectors.advance: lambda rng: (0, 3, 0.7, *rng.standard_normal((6, 10000)), np.zeros(3)),
+    vectors.update_direction: lambda rng: (0, 50, rng.standard_normal(50), 0.3, rng.standard_normal(50)),
+    vectors.dot: lambda rng: (0, 3, *rng.standard_normal((2, 10000)), np.zeros(3)),
     wire.segment_potential: wire_arguments,
     spline.coil_values: lambda rng: coil_arguments(rng, (3,)),
     spline.coil_gradients: lambda rng: coil_arguments(rng, (3,), (3, 6)),

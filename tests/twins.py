@@ -44,6 +44,23 @@ def fill_places(numbers, start, places):
     start += np.bincount(numbers, minlength=len(start))
 
 
+# --- one vector
+
+
+def advance(begin, end, alpha, p, q, weight, x, r, z, partial):
+    part = slice(begin * 4096, end * 4096)
+    x[part] += alpha * p[part]
+    r[part] -= alpha * q[part]
+    z[part] = weight[part] * r[part]
+    dot(begin, end, z, r, partial)
+
+
+def dot(begin, end, x, y, partial):
+    for chunk in range(begin, end):
+        part = slice(4096 * chunk, 4096 * (chunk + 1))
+        partial[chunk] = x[part] @ y[part]
+
+
 # --- wires
 
 

@@ -190,15 +190,12 @@ class EdgeStep:
         Both beyond the mean of the edge's ends; the potential at the nodes is held.
         """
         load = self.part.residual_loads(potential, dadt)
-        solved = jacobi_cg(self._times, self._inverse_diagonal, load, STEPS)
+        solved = jacobi_cg(self.part.times, self._inverse_diagonal, load, STEPS)
         return solved, self._curved_dadt(coil, placement, didt, dadt)
 
     @cached_property
     def _inverse_diagonal(self):
         return (1.0 / self.part.diagonal).astype(np.float32)
-
-    def _times(self, x, out):
-        self.part.times(x[:, 0], out[:, 0])
 
     def _curved_dadt(self, coil, placement, didt, node_dadt):
         """By how much dA/dt (n_edges, 3) at midpoints differs from the mean of the ends, V/m."""

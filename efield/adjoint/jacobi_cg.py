@@ -5,9 +5,8 @@ In float32: a share of the residual is left in any case.
 
 import numpy as np
 
-from efield.kernels import sparse
+from efield.kernels import vectors
 from efield.kernels._jit import run_chunks
-from efield.solve.block_cg import dots
 
 SOLVED = 1e-12
 """Share of the first ``sum r^2 / K_ii`` at which nothing is left to solve: float32 holds no more, and where K
@@ -20,7 +19,7 @@ def jacobi_cg(times, inverse_diagonal, b, steps):
     Parameters
     ----------
     times : callable (x, out)
-        ``out = K x``, both (n, 1) float32.
+        ``out = K x``, both (n,) float32.
     inverse_diagonal : (n,) array
         Of K; where it is 0, x stays 0 and its rows do not count.
     b : (n,) array
@@ -32,23 +31,23 @@ def jacobi_cg(times, inverse_diagonal, b, steps):
     (n,) array
     """
     n, size = len(b), np.abs(b).max() or 1.0
-    inverse_diagonal = inverse_diagonal.astype(np.float32, copy=False)
-    residual = (b / size).astype(np.float32)[:, None]
-    direction, x, product, preconditioned = (np.zeros((n, 1), np.float32) for _ in range(4))
-    first = rho = np.full(1, np.inf)
-    for step in range(steps):
-        run_chunks(sparse.scale_rows, n, inverse_diagonal, residual, preconditioned)
-        before, rho = rho, dots(residual, preconditioned)
-        first = rho if step == 0 else first
-        if rho <= SOLVED * first:
+    weight, residual = inverse_diagonal.astype(np.float32, copy=False), (b / size).astype(np.float32)
+    x, direction, product, preconditioned = (np.zeros(n, np.float32) for _ in range(4))
+    alpha, rho, first = np.float32(0), np.inf, None
+    for step in range(steps + 1):
+        state = alpha, direction, product, weight, x, residual, preconditioned
+        before, rho = rho, _summed(vectors.advance, n, *state)
+        first = rho if first is None else first
+        if step == steps or rho <= SOLVED * first:
             break
-        run_chunks(sparse.update_direction, n, preconditioned, _share(rho, before), direction)
+        run_chunks(vectors.update_direction, n, preconditioned, np.float32(rho / before), direction)
         times(direction, product)
-        alpha = _share(rho, dots(direction, product))
-        run_chunks(sparse.update_solution, n, alpha, direction, product, x, residual)
-    return size * x[:, 0].astype(np.float64)
+        alpha = np.float32(rho / _summed(vectors.dot, n, direction, product))
+    return size * x.astype(np.float64)
 
 
-def _share(a, b):
-    """a / b; 0 where there is nothing left to solve."""
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0).astype(np.float32)
+def _summed(kernel, n, *arguments):
+    """Sum of what a kernel gives for each chunk."""
+    partial = np.empty(-(-n // vectors.CHUNK))
+    run_chunks(kernel, len(partial), *arguments, partial, min_chunk=4)
+    return float(partial.sum())

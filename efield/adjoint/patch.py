@@ -167,15 +167,15 @@ class RefinedPatch:
         return out
 
     def _product(self, x):
-        out = np.empty((len(x), 1), np.float32)
-        self._times(x[:, None], out)
-        return out[:, 0]
+        out = np.empty_like(x)
+        self._times(x, out)
+        return out
 
     def _times(self, x, out):
-        """``out = K x``, both (n, 1) float32."""
-        arguments = self.numbers, self._products, PLACES, SHARES.astype(np.float32), x[:, 0], self._parts
+        """``out = K x``, both (n,) float32."""
+        arguments = self.numbers, self._products, PLACES, SHARES.astype(np.float32), x, self._parts
         run_chunks(kernel.tet_products, len(self.where), *arguments, block=kernel.BLOCK)
-        run_chunks(kernel.sums_of_places, len(out), *self._standing, self._parts.ravel(), out[:, 0])
+        run_chunks(kernel.sums_of_places, len(out), *self._standing, self._parts.ravel(), out)
 
     def _summed(self, parts):
         """(n,) sums over tetrahedra of what each gives to its unknowns, (35, m)."""

@@ -47,6 +47,11 @@ def jit_estimated(function):
     return jit(function, flags={"contract", "afn", "arcp"})
 
 
+def jit_summed(function):
+    """As :func:`jit_fused`, and the terms of a sum may be added in the order that vectorises."""
+    return jit(function, flags={"contract", "reassoc"})
+
+
 class _DiskCache(FunctionCache):
     """A cache that costs a compilation, not the run, where its files are damaged or the disk is full."""
 
