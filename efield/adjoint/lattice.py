@@ -153,9 +153,10 @@ def lattice_numbers(prepared, where):
     used = _marked(len(edges.ends), of_edges)
     along = count + 3 * _counted(used)[of_edges]
     backwards = tets[:, FIRST_END] > tets[:, SECOND_END]
+    elsewhere = _marked(len(edges.ends), edges.of_tets[beside])[of_edges.T]
     for k in range(3):
         numbers[_EDGES + k : _FACES : 3] = (along + np.where(backwards, 2 - k, k)).T
-        shared[_EDGES + k : _FACES : 3] = _marked(len(edges.ends), edges.of_tets[beside])[of_edges.T]
+        shared[_EDGES + k : _FACES : 3] = elsewhere
     count += 3 * int(used.sum())
 
     face, n_faces, outside = _faces(prepared, where)

@@ -79,11 +79,10 @@ class Edges:
         run_chunks(edge_kernel.edges_of_tets, len(tets), tets, indptr, ends, of_tets)
         return cls(read_only(ends), read_only(of_tets))
 
-    def means(self, values, which=slice(None)):
-        """Mean of values (n, k) at the ends of the edges `which`, a slice; (m, k)."""
-        ends = self.ends[which]
-        out = np.empty((len(ends), values.shape[1]), values.dtype)
-        run_chunks(edge_kernel.means_of_ends, len(out), ends, values, out)
+    def means(self, values):
+        """(n_edges, k) mean of values (n, k) at the ends of each edge."""
+        out = np.empty((len(self.ends), values.shape[1]), values.dtype)
+        run_chunks(edge_kernel.means_of_ends, len(out), self.ends, values, out)
         return out
 
 
