@@ -24,10 +24,10 @@ DEFAULT_RTOL = 1e-6
 
 
 EVERY = 16
-"""Of the nodes one in so many tells which combination of solved placements is nearest to another."""
+"""Of the nodes one in so many tells whether the dA/dt of two placements differ in size and sign alone."""
 
-SAME = 1e-5
-"""Singular values of their dA/dt, relative to the largest, that rounding may have made."""
+SAME = 1e-6
+"""Relative difference that rounding may make."""
 
 OUTSIDE = 1e-6
 """Barycentric coordinate below minus which a point is not inside a tetrahedron."""
@@ -363,37 +363,71 @@ class SolvedBatch:
         )
 
 
-def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL, known=()):
+def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL):
     """Solve up to a block of placements without forming their fields.
 
     Parameters
     ----------
     prepared, coil, placements, didt, rtol
         As in :func:`simulate`, all of them resolved.
-    known : sequence of SolvedBatch
-        Other placements on the same head: the solver begins with what they say of these. Where they only
-        turn the current round, it takes no iteration.
 
     Returns
     -------
     SolvedBatch
     """
     node_dadt = checked_dadt(prepared, coil, placements, didt)
-    start = nearest_potential(known, node_dadt) if known else None
-    solution = prepared.solve(prepared.source_load(node_dadt), rtol=rtol, start=start)
+    solution = prepared.solve(prepared.source_load(node_dadt), rtol=rtol)
     return SolvedBatch(prepared, solution.x, node_dadt, solution.residual, didt, coil.name)
 
 
-def nearest_potential(batches, node_dadt):
-    """Potential (n, j), V, of the solved placements' combination with the nearest dA/dt to (n, 3, j), V/m."""
+def known_potentials(batches, coil, placements):
+    """The potentials of placements whose dA/dt is that of a solved one times a number; nothing is solved.
 
-    def some(dadt):
-        return dadt[::EVERY].astype(np.float64).reshape(-1, dadt.shape[2])
+    A figure-8 of two equal wings turned by half a turn is such a placement: its current is reversed.
 
-    known = np.concatenate([some(batch.node_dadt) for batch in batches], axis=1)
-    shares = np.linalg.lstsq(known, some(node_dadt), rcond=SAME)[0]
-    parts = np.split(shares, np.cumsum([len(batch.columns) for batch in batches])[:-1])
-    return sum(batch.potential @ own for batch, own in zip(batches, parts, strict=True))
+    Parameters
+    ----------
+    batches : sequence of SolvedBatch
+        Of this coil on one head.
+    coil, placements
+        As of :func:`solve_potentials`.
+
+    Returns
+    -------
+    SolvedBatch or None
+        None where there are no batches, or one of the placements is no such.
+    """
+    if not batches:
+        return None
+    one = batches[0]
+    for placement in placements:
+        require_outside(one.prepared.head, coil, placement)
+    wanted = _flat(coil_dadt(one.prepared.nodes[::EVERY], coil, placements, one.didt))
+    seen = np.concatenate([_flat(batch.node_dadt[::EVERY]) for batch in batches], axis=1)
+    size, known_size = np.linalg.norm(wanted, axis=0), np.linalg.norm(seen, axis=0)
+    cosine = (seen.T @ wanted) / (known_size[:, None] * size)
+    nearest, columns = np.abs(cosine).argmax(axis=0), np.arange(len(placements))
+    if not np.all(1 - cosine[nearest, columns] ** 2 <= SAME**2):
+        return None
+    share = cosine[nearest, columns] * size / known_size[nearest]
+    of_batch = [(batch, k) for batch in batches for k in batch.columns]
+    parts = [of_batch[i] for i in nearest]
+    return SolvedBatch(
+        one.prepared,
+        np.stack([f * batch.potential[:, k] for f, (batch, k) in zip(share, parts, strict=True)], axis=1),
+        np.stack(
+            [np.float32(f) * batch.node_dadt[:, :, k] for f, (batch, k) in zip(share, parts, strict=True)],
+            axis=2,
+        ),
+        np.array([batch.residual[k] for batch, k in parts]),
+        one.didt,
+        one.coil_name,
+    )
+
+
+def _flat(dadt):
+    """(3 n, k) float64 of dA/dt (n, 3, k)."""
+    return dadt.reshape(-1, dadt.shape[2]).astype(np.float64)
 
 
 def checked_dadt(prepared, coil, placements, didt):

@@ -1,5 +1,7 @@
 """The solver on a real head, its parts, and what it refuses; small meshes are in test_solve."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyamg
 import pytest
@@ -9,7 +11,7 @@ from small_heads import TARGET_MM, few_dipoles, mni_small, sphere
 
 from efield.analytic.shapes import box
 from efield.errors import ConvergenceError, EfieldError, MeshError, PlacementError
-from efield.forward import nearest_potential, simulate, solve_potentials
+from efield.forward import known_potentials, simulate, solve_potentials
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
@@ -113,11 +115,25 @@ def test_a_half_turn_of_a_figure_8_is_known_from_the_one_before():
     known = solve_potentials(prepared, coil, [Placement(pose), Placement(moved)], 1e6)
     alone = solve_potentials(prepared, coil, [Placement(turned)], 1e6)
     other = solve_potentials(prepared, coil, [Placement(further)], 1e6)
-    nearest = nearest_potential([other, known], alone.node_dadt)
-    np.testing.assert_allclose(nearest[:, 0], -known.potential[:, 0], atol=1e-5 * np.ptp(nearest))
-    load = prepared.source_load(alone.node_dadt)
-    assert prepared.solve(load, rtol=1e-6, start=nearest).iterations == 0
-    assert prepared.solve(load, rtol=1e-6).iterations > 5
+    got = known_potentials([other, known], coil, [Placement(turned), Placement(moved)])
+    for k, true in enumerate((alone.potential[:, 0], known.potential[:, 1])):
+        np.testing.assert_allclose(got.potential[:, k], true, atol=3e-6 * np.ptp(true))
+    np.testing.assert_allclose(
+        got.node_dadt[:, :, 0], alone.node_dadt[:, :, 0], atol=1e-6 * np.abs(alone.node_dadt).max()
+    )
+    np.testing.assert_array_equal(got.residual, known.residual)
+    assert known_potentials([], coil, [Placement(turned)]) is None
+    assert known_potentials([other], coil, [Placement(turned)]) is None
+    assert known_potentials([known], coil, [Placement(turned), Placement(further)]) is None
+
+
+def test_a_half_turn_of_unequal_wings_is_solved():
+    coil = few_dipoles()
+    lopsided = replace(coil, moments=coil.moments * np.where(coil.positions[:, :1] > 0, 1.0, 0.99))
+    pose = Placement.on_scalp(sphere().head, TARGET_MM, yaw_deg=20.0, distance_mm=6.0).matsimnibs
+    known = solve_potentials(sphere(), lopsided, [Placement(pose)], 1e6)
+    turned = Placement(pose @ np.diag([-1.0, -1.0, 1.0, 1.0]))
+    assert known_potentials([known], lopsided, [turned]) is None
 
 
 @pytest.mark.parametrize("order", [1, 2])

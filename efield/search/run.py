@@ -14,7 +14,7 @@ from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.adjoint.yaw import YawExpansion
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
-from efield.forward import check_didt, solve_potentials
+from efield.forward import check_didt, known_potentials, solve_potentials
 from efield.model.coils import load_coil
 from efield.model.heads import load_head
 from efield.model.placement import Placement, describe_placement
@@ -390,7 +390,8 @@ class Run:
         batches = []
         for own in blocks_of_turns(placements, self.prepared.block):
             some = [placements[i] for i in own]
-            batches.append(solve_potentials(self.prepared, self.coil, some, self.didt, known=batches))
+            known = known_potentials(batches, self.coil, some)
+            batches.append(known or solve_potentials(self.prepared, self.coil, some, self.didt))
             for k, i in enumerate(own):
                 values[i], off_target[i] = self.values_of(batches[-1], k)
                 solved[i] = batches[-1], k
