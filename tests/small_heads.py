@@ -5,6 +5,8 @@ from functools import cache
 import numpy as np
 
 from efield.analytic.shapes import box, random_layered_sphere
+from efield.io.stimulator import Stimulator
+from efield.io.tcd import LINES, Element, TcdRecord, write_tcd
 from efield.model.coil import Coil
 from efield.model.head import HeadModel
 from efield.model.heads import load_head
@@ -70,3 +72,11 @@ def over_the_target(head, count):
         point = head.scalp.closest(center + rng.uniform(-15, 15, 3))[0][0]
         points.append(Placement.on_scalp(head, point, yaw_deg=rng.uniform(-180, 180), distance_mm=8.0))
     return points
+
+
+def write_wire_loop(path, copies=1):
+    """A small loop of wire as a .tcd file; all copies lie in the same place."""
+    angle = np.linspace(0, 2 * np.pi, 101)
+    points = np.stack([25 * np.cos(angle), 25 * np.sin(angle), np.full(101, -6.0)], axis=1)
+    element = Element(LINES, 0, (points[:-1] + points[1:]) / 2, np.diff(points, axis=0))
+    write_tcd(path, TcdRecord((element,) * copies, (Stimulator("Pulse X", "Maker", 1.2e8),)))

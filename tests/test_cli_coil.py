@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from small_heads import write_wire_loop
 
 from efield.cli import main
 from efield.io.ccd import CcdRecord, write_ccd
@@ -28,12 +29,8 @@ def refused(result, *words):
 
 @pytest.fixture(scope="module")
 def wire(tmp_path_factory):
-    """A small loop of wire."""
-    angle = np.linspace(0, 2 * np.pi, 101)
-    points = np.stack([25 * np.cos(angle), 25 * np.sin(angle), np.full(101, -6.0)], axis=1)
-    element = Element(LINES, 0, (points[:-1] + points[1:]) / 2, np.diff(points, axis=0))
     path = tmp_path_factory.mktemp("coils") / "loop.tcd"
-    write_tcd(path, TcdRecord((element,), (Stimulator("Pulse X", "Maker", 1.2e8),)))
+    write_wire_loop(path)
     return path
 
 
@@ -124,6 +121,16 @@ def test_quiet_and_verbose(wire, movable, tmp_path, quick_fits):
     result = run("fit", wire, "-v")
     assert "loop.tcd, element 0: " in result.stderr and "dipoles fitted in" in result.stderr
     assert "dipoles fitted in" not in result.stdout
+
+
+def test_loading_tells_how_far_it_is(tmp_path, quick_fits):
+    write_wire_loop(tmp_path / "two.tcd", copies=2)
+    told = []
+    load_coil(tmp_path / "two.tcd", progress=lambda *step: told.append(step))
+    assert told[0] == ("read", 1.0)
+    stages, fractions = zip(*told[1:], strict=True)
+    assert set(stages) == {"fit"} and list(fractions) == sorted(fractions)
+    assert 0 < fractions[0] < 0.5 and 0.5 in fractions and fractions[-1] == 1.0
 
 
 def test_what_convert_refuses(movable, tmp_path):

@@ -413,4 +413,4 @@ def test_a_fit_that_cannot_be_checked_where_the_head_is_is_refused():
     low = points[sheet.sources.query(points)[0] < 0.9 * coil_fit.HEAD_MM]
     assert len(low) > 100
     with pytest.raises(CoilError, match="cannot be checked"):
-        coil_fit._fit(sheet, dipoles, low, field(low), ring, blur_mm=0.0)
+        coil_fit._fit(sheet, dipoles, low, field(low), ring, blur_mm=0.0, progress=None)

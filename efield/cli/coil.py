@@ -152,11 +152,12 @@ def _loaded(coil, quiet, verbose, **options):
     """The coil; wires and sampled fields take seconds to fit."""
     if verbose:
         log_to_stderr()
-    from efield.cli.progress import working
+    from efield.cli.progress import stage_progress
+    from efield.cli.shares import COIL
     from efield.model.coils import load_coil
 
-    with working("reading the coil", quiet):
-        return load_coil(coil, **options)
+    with stage_progress(quiet, COIL) as progress:
+        return load_coil(coil, **options, progress=progress)
 
 
 def _save(coil, path, quiet, **how):

@@ -32,21 +32,6 @@ def stage_progress(quiet, shares):
 
 
 @contextmanager
-def working(what, quiet=False):
-    """Show that something of unknown length goes on."""
-    if quiet or not sys.stderr.isatty():
-        yield
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bars.add_task(what, total=None)
-        yield
-
-
-@contextmanager
 def stage(progress, name):
     """Tell `progress`, which may be None, when a stage begins and ends."""
     if progress is not None:

@@ -100,7 +100,7 @@ class Fit:
     near_error: float | None
 
 
-def fit_wires(starts_mm, ends_mm, *, spacing_mm=DEFAULT_SPACING_MM):
+def fit_wires(starts_mm, ends_mm, *, spacing_mm=DEFAULT_SPACING_MM, progress=None):
     """Equivalent dipoles of straight segments that carry one ampere from start to end.
 
     Parameters
@@ -108,6 +108,8 @@ def fit_wires(starts_mm, ends_mm, *, spacing_mm=DEFAULT_SPACING_MM):
     starts_mm, ends_mm : (n, 3) arrays
     spacing_mm : float
         Between dipoles.
+    progress : callable, optional
+        Told the share of the work that is done.
 
     Returns
     -------
@@ -126,7 +128,7 @@ def fit_wires(starts_mm, ends_mm, *, spacing_mm=DEFAULT_SPACING_MM):
 
     dipoles = sheet.dipoles(field)
     points = sheet.points_above(2 * POINTS_PER_DIPOLE * len(dipoles))
-    return _fit(sheet, dipoles, points, field(points), sources, blur_mm=0.0)
+    return _fit(sheet, dipoles, points, field(points), sources, 0.0, progress)
 
 
 def wire_field(starts_mm, ends_mm, points_mm):
@@ -137,7 +139,7 @@ def wire_field(starts_mm, ends_mm, points_mm):
     return out
 
 
-def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM):
+def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM, progress=None):
     """Equivalent dipoles of a sampled A.
 
     Parameters
@@ -147,6 +149,8 @@ def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM):
     data : (nx, ny, nz, 3) array, T m per ampere
     spacing_mm : float
         Between dipoles.
+    progress : callable, optional
+        Told the share of the work that is done.
 
     Returns
     -------
@@ -183,7 +187,7 @@ def fit_grid(affine, data, *, spacing_mm=DEFAULT_SPACING_MM):
     # The samples themselves: between them the file knows less than the dipoles do.
     above = np.flatnonzero(sheet.reaches(points))
     blur_mm = min(2 * np.linalg.norm(affine[:3, :3], axis=0).min(), BLUR_MM)
-    return _fit(sheet, dipoles, points[above], data.reshape(-1, 3)[above], None, blur_mm=blur_mm)
+    return _fit(sheet, dipoles, points[above], data.reshape(-1, 3)[above], None, blur_mm, progress)
 
 
 class _Sheet:
@@ -344,7 +348,7 @@ def _shifted(axis, by):
     return tuple(index)
 
 
-def _fit(sheet, dipoles_mm, points_mm, field, extent_mm, blur_mm):
+def _fit(sheet, dipoles_mm, points_mm, field, extent_mm, blur_mm, progress):
     """Moments by weighted least squares in shells, the error at points left out.
 
     The windings lie some `blur_mm` behind the sources that distances are taken from.
@@ -360,7 +364,7 @@ def _fit(sheet, dipoles_mm, points_mm, field, extent_mm, blur_mm):
         rms = np.sqrt((field[members] ** 2).sum(axis=1).mean())
         closeness = min(1.0, distance[members].mean() / HEAD_MM) ** NEAR_POWER
         weight[members] = closeness / (rms * math.sqrt(len(members))) if rms > 0 else 0.0
-    moments = _solve(to_m(dipoles_mm), to_m(points_mm[used]), field[used], weight[used])
+    moments = _solve(to_m(dipoles_mm), to_m(points_mm[used]), field[used], weight[used], progress)
     error, near_error = _errors(dipoles_mm, moments, points_mm[held], field[held], distance[held] + blur_mm)
     if not error <= REFUSED:
         raise CoilError(
@@ -399,8 +403,8 @@ def _chosen(distance, count, spacing):
     return np.concatenate(used), np.concatenate(held)
 
 
-def _solve(positions, points, field, weight):
-    """(n, 3) moments that minimise the weighted error of A."""
+def _solve(positions, points, field, weight, progress):
+    """(n, 3) moments that minimise the weighted error of A; the normal matrix is nearly all the work."""
     n = 3 * len(positions)
     normal, right = np.zeros((n, n)), np.zeros(n)
     for start in range(0, len(points), BLOCK):
@@ -408,6 +412,8 @@ def _solve(positions, points, field, weight):
         rows = potential_matrix(positions, points[part]) * np.repeat(weight[part], 3)[:, None]
         normal += rows.T @ rows
         right += rows.T @ (field[part] * weight[part, None]).ravel()
+        if progress is not None:
+            progress(min(1.0, (start + BLOCK) / len(points)))
     scale = 1 / np.sqrt(np.diag(normal))
     normal *= scale[:, None] * scale
     normal[np.diag_indices(n)] += RIDGE

@@ -39,7 +39,7 @@ SMALLEST_MM = 1.0
 """Several dipoles or wires all nearer to each other are a coil in metres."""
 
 
-def load_coil(source, *, spacing_mm=DEFAULT_SPACING_MM):
+def load_coil(source, *, spacing_mm=DEFAULT_SPACING_MM, progress=None):
     """The coil that `source` names.
 
     Parameters
@@ -51,6 +51,9 @@ def load_coil(source, *, spacing_mm=DEFAULT_SPACING_MM):
         ``<stem>.tsv`` its pulse, in any case.
     spacing_mm : float
         Between the equivalent dipoles of wires and sampled fields.
+    progress : callable, optional
+        ``progress(stage, fraction)`` of the stages "read" and, where there is something to fit, "fit"; what
+        it raises passes through.
 
     Returns
     -------
@@ -83,10 +86,11 @@ def load_coil(source, *, spacing_mm=DEFAULT_SPACING_MM):
     if not path.exists():
         raise CoilError(_missing(path))
     lower = path.name.casefold()
+    fitter = _Fitter(path, spacing_mm, progress)
     if lower.endswith(".tcd"):
-        return _from_tcd(path, spacing_mm)
+        return _from_tcd(path, fitter)
     if lower.endswith((".nii", ".nii.gz")):
-        return _from_samples(path, spacing_mm)
+        return _from_samples(path, fitter)
     return _from_ccd(path)
 
 
@@ -114,14 +118,13 @@ def _from_ccd(path):
     )
 
 
-def _from_samples(path, spacing_mm):
+def _from_samples(path, fitter):
     record = read_a_field(path)
     stem = path.name[: path.name.casefold().rindex(".nii")]
     casing, waveforms, notes = _sidecars(path, stem)
     fields = np.split(record.data, record.data.shape[3] // 3, axis=3)
-    fits = [
-        _fitted(path, f"stimulator {k}", fit_grid, record.affine, f, spacing_mm) for k, f in enumerate(fields)
-    ]
+    fitter.begin(len(fields))
+    fits = [fitter.fit(f"stimulator {k}", fit_grid, record.affine, f) for k, f in enumerate(fields)]
     positions_mm = np.vstack([fit.positions_mm for fit in fits])
     return Coil(
         positions_mm=positions_mm,
@@ -143,14 +146,15 @@ def _from_samples(path, spacing_mm):
     )
 
 
-def _from_tcd(path, spacing_mm):
+def _from_tcd(path, fitter):
     record = read_tcd(path)
     _check_points(path, _stacked(e.points_mm for e in record.elements if e.kind != GRID))
     _check_moments(path, _stacked(e.values for e in record.elements if e.kind == DIPOLES))
     surfaces = [TriSurface(s.points_mm, s.faces) for s in record.surfaces]
     for index, surface in enumerate(surfaces):
         _check_casing_size(f"{path}: key coilModels[{index}]", surface.vertices_mm)
-    made = [_part(path, index, e, record, surfaces, spacing_mm) for index, e in enumerate(record.elements)]
+    fitter.begin(sum(e.kind != DIPOLES for e in record.elements))
+    made = [_part(index, e, record, surfaces, fitter) for index, e in enumerate(record.elements)]
     fits = [fit for _, fit, _ in made if fit is not None]
     described = " ".join(text for text in (record.brand, record.name, record.version) if text)
     facts = {
@@ -173,19 +177,19 @@ def _from_tcd(path, spacing_mm):
     ).coil()
 
 
-def _part(path, index, element, record, surfaces, spacing_mm):
+def _part(index, element, record, surfaces, fitter):
     """(Part, Fit or None, notes) of one element of a ``.tcd`` file."""
     name = element.name or f"element {index}"
     fit, notes, box = None, (), None
     if element.kind == DIPOLES:
         positions, moments, extent = element.points_mm, element.values, element.points_mm
     elif element.kind == GRID:
-        fit = _fitted(path, name, fit_grid, element.affine, element.data, spacing_mm)
+        fit = fitter.fit(name, fit_grid, element.affine, element.data)
         positions, moments, extent = fit.positions_mm, fit.moments, fit.extent_mm
         box = _unit_box(element.affine, element.data.shape)
     else:
         starts, ends, leads, reading = closed_wires(element.points_mm, element.values)
-        fit = _fitted(path, name, fit_wires, starts, ends, spacing_mm)
+        fit = fitter.fit(name, fit_wires, starts, ends)
         positions, moments, extent = fit.positions_mm, fit.moments, element.points_mm
         notes = (f"Wires of {name}: points read as the {reading} of each line element.",)
         if leads > 0:
@@ -203,23 +207,43 @@ def _part(path, index, element, record, surfaces, spacing_mm):
     return part, fit, notes
 
 
-def _fitted(path, what, fit, first, second, spacing_mm):
-    """Equivalent dipoles, or an error that names the file."""
-    start = time.perf_counter()
-    try:
-        result = fit(first, second, spacing_mm=spacing_mm)
-    except CoilError as error:
-        raise CoilError(f"{path}, {what}: {error}") from error
-    n, took = len(result.moments), time.perf_counter() - start
-    _log.info("%s, %s: %d dipoles fitted in %.1f s, error %.2g", path, what, n, took, result.error)
-    if result.error > POOR_FIT:
-        warnings.warn(
-            f"{path}, {what}: equivalent dipoles reproduce its field to {100 * result.error:.2g} % only; "
-            "a smaller spacing of dipoles may help",
-            UserWarning,
-            stacklevel=4,
-        )
-    return result
+class _Fitter:
+    """Fits equivalent dipoles to the parts of one file and tells `progress`, if any, how far it is."""
+
+    def __init__(self, path, spacing_mm, progress):
+        self._path, self._spacing_mm, self._progress = path, spacing_mm, progress
+        self._parts, self._done = 0, 0
+
+    def begin(self, n_parts):
+        """The file has been read; so many fits follow."""
+        self._parts = n_parts
+        if self._progress is not None:
+            self._progress("read", 1.0)
+
+    def fit(self, what, function, first, second):
+        """A `Fit` by `fit_grid` or `fit_wires`, or an error that names the file."""
+        start = time.perf_counter()
+        try:
+            result = function(first, second, spacing_mm=self._spacing_mm, progress=self._report)
+        except CoilError as error:
+            raise CoilError(f"{self._path}, {what}: {error}") from error
+        n, took = len(result.moments), time.perf_counter() - start
+        _log.info("%s, %s: %d dipoles fitted in %.1f s, error %.2g", self._path, what, n, took, result.error)
+        if result.error > POOR_FIT:
+            warnings.warn(
+                f"{self._path}, {what}: equivalent dipoles reproduce its field to {100 * result.error:.2g} % "
+                "only; a smaller spacing of dipoles may help",
+                UserWarning,
+                stacklevel=5,
+            )
+        self._report(1.0)
+        self._done += 1
+        return result
+
+    def _report(self, share):
+        """Of the part that is being fitted."""
+        if self._progress is not None:
+            self._progress("fit", (self._done + share) / self._parts)
 
 
 def _fit_notes(fits):

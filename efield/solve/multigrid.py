@@ -21,6 +21,9 @@ STRENGTH_THRESHOLD = 0.04
 COARSEST = 250
 """Unknowns below which a level is solved densely."""
 
+NULL = 1e-10
+"""Eigenvalues of the coarsest matrix below this part of the largest are zeros, one a connected part."""
+
 MAX_LEVELS = 12
 
 JACOBI_DAMPING = 4.0 / 3.0
@@ -54,7 +57,7 @@ class Multigrid:
         matrix : (n, n) scipy.sparse.csr_matrix, float64
             Constants on each connected part may be its null space.
         """
-        levels = []
+        levels, share = [], np.ones((matrix.shape[0], 1), np.float32)
         finest = SparseMatrix.from_scipy(matrix, np.float32)
         single = finest
         while matrix.shape[0] > COARSEST and len(levels) < MAX_LEVELS:
@@ -63,7 +66,9 @@ class Multigrid:
                 break
             levels.append(level)
             matrix, single = coarser, SparseMatrix.from_scipy(coarser, np.float32)
-        inverse = np.linalg.pinv(matrix.toarray(), rcond=1e-10, hermitian=True)
+            share, finer_share = np.empty((matrix.shape[0], 1), np.float32), share
+            level.restrict.times(finer_share, share)
+        inverse = coarse_inverse(matrix.toarray(), share[:, 0].astype(float))
         return cls(finest, tuple(levels), inverse.astype(np.float32))
 
     def cycle(self, b, workspace):
@@ -94,6 +99,22 @@ class Multigrid:
         level.prolong.add_times(self._descend(depth + 1, coarse_b, workspace), x)
         level.matrix.jacobi(x, b, level.jacobi, y)
         return y
+
+
+def coarse_inverse(matrix, share):
+    """Inverse of the coarsest matrix for right-hand sides that sum to nearly zero on each connected part.
+
+    In float32 they do so nearly only. The rest is spread evenly over the nodes, and each unknown is freed
+    of the `share` (n,) of the nodes that it stands for. Were all unknowns freed of the same, those few that
+    are hardly connected to the others would be flooded, and the solution would be shifted by a constant
+    that spoils the dot products of conjugate gradients. By symmetry the solution's mean over the nodes is 0.
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    null = values <= NULL * values.max(initial=0.0)
+    constants, rest = vectors[:, null], vectors[:, ~null]
+    weighted = share[:, None] * constants
+    free = np.eye(len(matrix)) - constants @ np.linalg.solve(constants.T @ weighted, weighted.T)
+    return free @ (rest / values[~null]) @ rest.T @ free.T
 
 
 def _coarsen(matrix, single):
