@@ -215,22 +215,26 @@ def test_dose_commands(pose_file):
     assert "MagPro X100 MCF-B65" in [one["name"] for one in facts("dose", "stimulators")]
 
 
-def test_commands_take_tensors(tmp_path):
+@pytest.mark.parametrize("order", [1, 2])
+def test_commands_take_tensors_at_either_order(tmp_path, order):
     write_head(tmp_path / "head.msh", 0, (1, 2, 3, 5))
     head = efield.load_head(tmp_path / "head.msh")
     image = image_of(tmp_path / "dti.nii.gz", [[1.0, 0.6, 0], [0.6, 1.0, 0], [0, 0, 0.4]])
     pose = Placement.on_scalp(head, (-50, 50, 60), yaw_deg=45.0)
     np.savetxt(tmp_path / "pose.txt", pose.matsimnibs)
     region = Target.sphere((-38, 38, 38), 12.0).resolve(head)
-    heads = [efield.with_anisotropy(head, image, mapping="dir", frame=name) for name in ("world", "fsl")]
-    mean, *others = (
-        np.average(field.magnitude[region.elements], weights=region.volumes_mm3)
-        for field in (efield.simulate(one, "figure8-70mm", pose) for one in [*heads, head])
-    )
+    world, fsl = (efield.with_anisotropy(head, image, mapping="dir", frame=name) for name in ("world", "fsl"))
+
+    def mean_of(head, order):
+        field = efield.simulate(head, "figure8-70mm", pose, element_order=order)
+        return np.average(field.magnitude[region.elements], weights=region.volumes_mm3)
+
+    mean = mean_of(world, order)
+    others = (mean_of(fsl, order), mean_of(head, order), mean_of(world, 3 - order))
     assert min(abs(mean / other - 1) for other in others) > 1e-3
     placed = (tmp_path / "head.msh", "--placement", tmp_path / "pose.txt")
     placed += ("--target", "-38,38,38", "--radius", 12)
-    placed += ("--dti", image, "--anisotropy", "dir", "--dti-frame", "world")
+    placed += ("--dti", image, "--anisotropy", "dir", "--dti-frame", "world", "--element-order", order)
     assert facts("sham", *placed, "--spacer", 20)["conditions"][0]["mean"] == pytest.approx(mean, rel=1e-5)
     needed = facts("dose", "field", *placed, "--wanted", 60, "--max-didt", 100e6)
     assert needed["didt"] == pytest.approx(60e6 / mean, rel=1e-5)

@@ -12,6 +12,7 @@ from efield.cli.options import (
     load_head_from_options,
     log_to_stderr,
     one_placement,
+    order_option,
     placement_option,
     radius_option,
     talk_options,
@@ -99,6 +100,7 @@ def convert(stimulator, max_didt, calibration, percent, didt, json_file):
 @radius_option
 @click.option("--wanted", type=float, required=True, metavar="V_PER_M", help="Mean |E| in the target.")
 @stimulator_options
+@order_option
 @head_options
 @tensor_options
 @json_facts_option
@@ -113,6 +115,7 @@ def field(
     stimulator,
     max_didt,
     calibration,
+    element_order,
     unit,
     conductivity,
     dti,
@@ -137,7 +140,7 @@ def field(
     with stage_progress(quiet, simulate_shares(1, None)) as progress:
         model = load_head_from_options(head, unit, conductivity, dti, anisotropy, dti_frame)
         region = named.resolve(model)
-        found = simulate(model, coil, place, progress=progress)
+        found = simulate(model, coil, place, element_order=element_order, progress=progress)
     mean = weighted_mean(found.magnitude[region.elements], region.volumes_mm3)
     needed = dose_for(wanted, mean, found.didt, device, calibration)
     write_facts(asdict(needed), None if quiet else _words(needed), json_file)
@@ -155,6 +158,7 @@ def field(
 )
 @click.option("--motor-target", metavar="T", default="m1-hand-left", show_default=True, help="As --target.")
 @stimulator_options
+@order_option
 @head_options
 @tensor_options
 @json_facts_option
@@ -171,6 +175,7 @@ def motor(
     stimulator,
     max_didt,
     calibration,
+    element_order,
     unit,
     conductivity,
     dti,
@@ -200,6 +205,7 @@ def motor(
             device,
             motor_target=parse_target(motor_target, radius),
             calibration=calibration,
+            element_order=element_order,
             progress=progress,
         )
     text = (

@@ -10,6 +10,7 @@ from efield.cli.options import (
     load_head_from_options,
     log_to_stderr,
     one_placement,
+    order_option,
     placement_option,
     radius_option,
     talk_options,
@@ -44,6 +45,7 @@ Examples:
 @click.option("--spacer", type=float, multiple=True, metavar="MM", help="Raised coil; may be repeated.")
 @click.option("--sham-coil", multiple=True, metavar="C", help="Sham coil in its place; may be repeated.")
 @didt_option
+@order_option
 @head_options
 @tensor_options
 @json_facts_option
@@ -59,6 +61,7 @@ def sham(
     spacer,
     sham_coil,
     didt,
+    element_order,
     unit,
     conductivity,
     dti,
@@ -93,6 +96,7 @@ def sham(
             wanted,
             shams,
             didt=didt,
+            element_order=element_order,
             progress=progress,
         )
     facts = [_facts(residual) for residual in residuals]

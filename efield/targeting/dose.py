@@ -213,6 +213,7 @@ def motor_dose(
     *,
     motor_target="m1-hand-left",
     calibration="measured",
+    element_order=None,
     progress=None,
 ):
     """E at the motor hotspot beside E at the target, and the intensity that makes them equal.
@@ -235,6 +236,8 @@ def motor_dose(
     stimulator : Stimulator or str
     motor_target : Target, str or (x, y, z)
     calibration : {"measured", "displayed"}
+    element_order : {1, 2}
+        Order of the finite elements; None is that of a prepared head, else 1.
     progress : callable, optional
         ``progress(stage, fraction)``; may raise to cancel.
 
@@ -252,7 +255,8 @@ def motor_dose(
     if didt == 0:
         raise PlacementError("threshold_percent must not be 0")
     model = getattr(head, "head", head)
-    fields = simulate(head, coil, [motor_placement, placement], didt=didt, progress=progress)
+    both = [motor_placement, placement]
+    fields = simulate(head, coil, both, didt=didt, element_order=element_order, progress=progress)
     regions = [as_target(t).resolve(model) for t in (motor_target, target)]
     motor, there = (
         weighted_mean(f.magnitude[r.elements], r.volumes_mm3) for f, r in zip(fields, regions, strict=True)

@@ -117,7 +117,9 @@ class ShamResidual:
     peak_percent: float | None
 
 
-def sham_residuals(head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6, progress=None):
+def sham_residuals(
+    head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6, element_order=None, progress=None
+):
     """Residual field of sham conditions, as a percentage of the active one.
 
     Parameters
@@ -130,6 +132,8 @@ def sham_residuals(head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6
     shams : sequence of Sham
     didt : float
         A/s, the same for active and sham.
+    element_order : {1, 2}
+        Order of the finite elements; None is that of a prepared head, else 1.
     progress : callable, optional
         ``progress(stage, fraction)``; may raise to cancel.
 
@@ -145,7 +149,7 @@ def sham_residuals(head, coil, placement, target, shams=USUAL_SHAMS, *, didt=1e6
     """
     report = progress or (lambda stage, fraction: None)
     report("setup", 0.0)
-    prepared, active = prepare(head), load_coil(coil)
+    prepared, active = prepare(head, element_order=element_order), load_coil(coil)
     model = prepared.head
     region = as_target(target).resolve(model)
     conditions = [("active", active, placement)]
