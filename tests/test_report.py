@@ -224,6 +224,39 @@ def test_the_methods_text_says_how_it_was_computed(order, words):
     assert "in white matter and grey matter tensors from DTI.nii.gz (mapping vn)" in methods_text(result)
 
 
+def test_the_methods_text_says_where_the_coil_lay():
+    found = {"estimated_error": -0.01, "corrected_value": 1.25, "half_width": 0.01, "reason": None}
+    result = whole_result(discretization=found)
+    pose = "4 mm from the scalp along its axis, and its handle (+y) 52.5° from posterior towards the "
+    text = methods_text(result)
+    assert pose in text and pose in methods_text(fake_simulate_result())
+    assert text.endswith("; the discretization error of that value was estimated at -0.80%.")
+    assert "discretization" not in methods_text(whole_result())
+
+
+def test_towards_the_head_the_scalp_ends_the_tolerance(tmp_path):
+    """The coil lies 4 mm off it, and the fake loses next to nothing on the way there."""
+    rows = dict(charts.tolerance_rows(whole_result()))
+    assert rows["away from the head, mm"] == ["to the scalp", "7.1"]
+    assert rows["sideways (coil x), mm"] == ["7.1", "7.1"]
+    assert rows["turn about the coil's axis, degrees"] == ["beyond 60", "beyond 60"]
+    page = Page(write_report(whole_result(), tmp_path / "report.html"))
+    assert "away from the head, mm to the scalp 7.1" in page.words
+
+
+def test_the_angles_caption_says_what_the_angle_matters():
+    _, values, apart = charts.yaw_curve(whole_result())
+    loss = (values.max() - values.min()) / values.max()
+    words = charts.yaw_sentence(whole_result())
+    assert f"{apart:.1f} mm off. The worst angle there has {loss:.1%} less than the best." in words
+
+
+def test_the_loss_under_noise_has_the_objectives_unit(tmp_path):
+    goal = dataclasses.replace(whole_result().objective, unit="as returned")
+    page = Page(write_report(whole_result(objective=goal), tmp_path / "report.html"))
+    assert re.search(r"one placement in twenty falls below [\d.]+ as returned\. The noise: ", page.words)
+
+
 def test_the_tensor_image_is_in_the_provenance(tmp_path):
     result = whole_result()
     page = Page(write_report(result, tmp_path / "report.html"))

@@ -3,7 +3,7 @@
 import click
 
 from efield.frames import direction_words
-from efield.results.words import didt_words, digits, objective_words
+from efield.results.words import didt_words, digits, objective_words, yaw_words
 
 _LABEL_WIDTH = 26
 
@@ -84,10 +84,9 @@ def _settings(search):
 
 def _angle(info):
     yaw = info["yaw_to_midline_deg"]
-    side = "left" if yaw > 0 else "right"
     return [
         ("handle (coil +y) points", direction_words(info["ydir"])),
-        ("yaw to the midline", f"{abs(yaw):.1f}° from posterior towards the subject's {side} ({yaw:+.1f}°)"),
+        ("yaw to the midline", f"{yaw_words(yaw)} ({yaw:+.1f}°)"),
     ]
 
 

@@ -40,6 +40,18 @@ def yaw_curve(result):
     return candidates.yaw_deg[order], candidates.values[nearest, order], float(apart[nearest])
 
 
+def yaw_sentence(result):
+    """What the yaw curve shows: where it was searched, and what the angle matters there."""
+    _, values, apart = yaw_curve(result)
+    text = (
+        f"The objective at every angle of the searched position nearest to the optimum, {apart:.1f} mm off."
+    )
+    low, high = np.nanmin(values), np.nanmax(values)
+    if low > 0:
+        text += f" The worst angle there has {(high - low) / high:.1%} less than the best."
+    return text
+
+
 def yaw_figure(result):
     """The yaw curve as a plotly figure; None where there is none."""
     curve = yaw_curve(result)
@@ -85,6 +97,23 @@ def tolerance_curves(result):
             offsets, values = offsets[keep], values[keep]
         curves[name] = offsets, 100 * values / spread["value"]
     return curves
+
+
+def tolerance_rows(result):
+    """How far off the coil may be before the tolerance's loss: ``[(direction, [backwards, forwards])]``."""
+    spread = result.robustness
+    return [
+        (DIRECTIONS[name], [_end_words(result, name, end, k == 0) for k, end in enumerate(ends)])
+        for name, ends in spread["tolerance"].items()
+    ]
+
+
+def _end_words(result, name, end, back):
+    """One end of a tolerance; towards the head the scalp ends it."""
+    reach = result.placement_info["distance_mm"]
+    if name == "distance_mm" and back and reach is not None and (end is None or end > reach):
+        return "to the scalp"
+    return f"beyond {result.robustness['tolerance_reach'][name]:.3g}" if end is None else f"{end:.1f}"
 
 
 def tolerance_figure(result):

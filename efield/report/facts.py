@@ -6,7 +6,7 @@ import numpy as np
 
 from efield.errors import LandmarkError
 from efield.frames import direction_words
-from efield.results.words import didt_words, digits, objective_words
+from efield.results.words import didt_words, digits, objective_words, yaw_words
 from efield.scalp.geodesic import geodesic
 from efield.scalp.marks import tape_instructions
 from efield.scalp.ten_ten import ten_ten
@@ -38,12 +38,11 @@ def place_rows(result):
     """Where the coil lies, in words."""
     info, target = result.placement_info, result.target
     yaw = info["yaw_to_midline_deg"]
-    side = "left" if yaw > 0 else "right"
     rows = [
         ("coil centre", f"{point(info['center_mm'])} mm"),
         ("scalp under it", f"{point(info['scalp_mm'])} mm"),
         ("handle (coil +y) points", direction_words(info["ydir"])),
-        ("yaw to the midline", f"{abs(yaw):.1f}° from posterior towards the subject's {side} ({yaw:+.1f}°)"),
+        ("yaw to the midline", f"{yaw_words(yaw)} ({yaw:+.1f}°)"),
     ]
     if info["distance_mm"] is not None:
         rows.append(("coil to scalp", f"{info['distance_mm']:.2f} mm"))
@@ -280,14 +279,25 @@ def _searched(result):
         f"{search['n_placements']:,} placements ({search['n_positions']:,} scalp positions, "
         f"{search['n_yaw']} orientations{_region_words(search)}), and the best were polished continuously "
         f"and ranked by forward solutions. At the optimum it was {result.objective.value:.3g} "
-        f"{result.objective.unit} at {didt_words(result.didt)}, with the coil centre at "
-        f"{point(info['center_mm'])} mm and the handle {info['yaw_to_midline_deg']:.1f}° to the midline"
+        f"{result.objective.unit} at {didt_words(result.didt)}, with the coil centre at {_pose_words(info)}"
     )
-    if result.check is None:
-        return text + "."
-    return text + (
-        f"; forward and reciprocal solutions differed by {abs(result.check.relative_difference):.1e} "
-        "(relative)."
+    if result.check is not None:
+        differed = f"{abs(result.check.relative_difference):.1e}"
+        text += f"; forward and reciprocal solutions differed by {differed} (relative)"
+    found = result.discretization
+    if found and found["reason"] is None:
+        share = found["estimated_error"] / found["corrected_value"]
+        text += f"; the discretization error of that value was estimated at {share:+.2%}"
+    return text + "."
+
+
+def _pose_words(info):
+    """The coil's centre, its distance from the scalp and its angle."""
+    apart = (
+        "" if info["distance_mm"] is None else f", {info['distance_mm']:.3g} mm from the scalp along its axis"
+    )
+    return (
+        f"{point(info['center_mm'])} mm{apart}, and its handle (+y) {yaw_words(info['yaw_to_midline_deg'])}"
     )
 
 
@@ -300,9 +310,8 @@ def _region_words(search):
 def _simulated(result):
     info, target = result.placement_info, result.target
     return (
-        f"The coil lay at {point(info['center_mm'])} mm with the handle {info['yaw_to_midline_deg']:.1f}° to "
-        f"the midline. Mean |E| over {target['name']} was {result.metrics['mean']:.3g} V/m at "
-        f"{didt_words(result.didt)}."
+        f"The coil's centre lay at {_pose_words(info)}. Mean |E| over {target['name']} "
+        f"was {result.metrics['mean']:.3g} V/m at {didt_words(result.didt)}."
     )
 
 

@@ -15,6 +15,12 @@ def objective_words(name):
     return _OBJECTIVES.get(name, name)
 
 
+def yaw_words(yaw_deg):
+    """Where +y of the coil points: ``"54.0° from posterior towards the subject's right"``."""
+    side = "left" if yaw_deg > 0 else "right"
+    return f"{abs(yaw_deg):.1f}° from posterior towards the subject's {side}"
+
+
 def didt_words(didt):
     """dI/dt in the unit of stimulators: ``"1 A/µs"``."""
     return f"{didt / 1e6:.4g} A/µs"
