@@ -257,6 +257,26 @@ def test_the_loss_under_noise_has_the_objectives_unit(tmp_path):
     assert re.search(r"one placement in twenty falls below [\d.]+ as returned\. The noise: ", page.words)
 
 
+def test_a_comparison_beside_brings_its_warnings_words_and_methods(tmp_path):
+    whole_result().save(tmp_path)
+    fake_comparison().save(tmp_path)
+    page = Page(write_report(tmp_path, tmp_path / "report.html"))
+    assert "template one template head" in page.words
+    assert (
+        "Electric fields were computed" in page.words and "Targeting methods (5cm, optimised)" in page.words
+    )
+    assert "P(optimum better): that the optimised placement, as it lands" in page.words
+    assert "is of another" not in page.words
+
+
+def test_a_comparison_of_something_else_is_said(tmp_path):
+    whole_result().save(tmp_path)
+    other = fake_provenance() | {"coil_sha256": "ab" * 32}
+    fake_comparison(provenance=other, didt=2e6).save(tmp_path)
+    page = Page(write_report(tmp_path, tmp_path / "report.html"))
+    assert "the comparison in this folder is of another coil and dI/dt" in page.words
+
+
 def test_the_tensor_image_is_in_the_provenance(tmp_path):
     result = whole_result()
     page = Page(write_report(result, tmp_path / "report.html"))

@@ -315,6 +315,28 @@ def _simulated(result):
     )
 
 
+def methods_of(result, comparison):
+    """Paragraphs of a result and of the comparison beside it, which may be None."""
+    return [methods_text(result)] + ([] if comparison is None else [compared_text(comparison)])
+
+
+def differences(result, comparison):
+    """What a result and the comparison in its folder do not share, in words."""
+    ours, theirs = result.provenance, comparison.provenance
+    one, other = result.target, comparison.target
+    same_place = (
+        np.allclose(one["center_mm"], other["center_mm"]) and one["n_elements"] == other["n_elements"]
+    )
+    shared = {
+        "head": ours["head_sha256"] == theirs["head_sha256"]
+        and ours["conductivity"] == theirs["conductivity"],
+        "coil": ours["coil_sha256"] == theirs["coil_sha256"],
+        "target": same_place and one["space"] == other["space"],
+        "dI/dt": result.didt == comparison.didt,
+    }
+    return [what for what, same in shared.items() if not same]
+
+
 def compared_text(comparison):
     """A paragraph for the methods section of a comparison."""
     source, target = comparison.provenance, comparison.target

@@ -14,6 +14,7 @@ from efield.report.theme import CONFIG
 from efield.results.comparison import COLUMNS, TargetingComparison
 from efield.results.opened import comparison_beside, open_result, result_file, with_field
 from efield.results.outputs import check_output_file
+from efield.results.parts import ResultWarning
 from efield.results.result import OptimizeResult, SimulateResult
 from efield.results.words import didt_words, digits, objective_words
 
@@ -117,9 +118,9 @@ def _contents(result, comparison, fiducials):
         "tolerance": charts.tolerance_rows(result) if getattr(result, "robustness", None) else [],
         "checks": facts.check_rows(result),
         "best": [(b.value, b.info) for b in getattr(result, "best", ())],
-        "warnings": result.warnings,
+        "warnings": _warnings(result, comparison),
         "provenance": facts.provenance_rows(result, fiducials),
-        "methods": facts.methods_text(result),
+        "methods": " ".join(facts.methods_of(result, comparison)),
         "figures": _present(figures),
     }
 
@@ -135,6 +136,19 @@ def _headline(result):
         goal = result.objective
         return f"{goal.value:#.4g} {goal.unit}", objective_words(goal.name)
     return f"{result.metrics['mean']:#.4g} V/m", objective_words("mean_magnitude")
+
+
+def _warnings(result, comparison):
+    """Those of both, and that they are not of one thing."""
+    if comparison is None:
+        return result.warnings
+    apart = facts.differences(result, comparison)
+    others = [w for w in comparison.warnings if w not in result.warnings]
+    if apart:
+        others.append(
+            ResultWarning("comparison", f"the comparison in this folder is of another {' and '.join(apart)}")
+        )
+    return [*result.warnings, *others]
 
 
 def _missing(result):
