@@ -129,6 +129,39 @@ def test_completion_knows_commands_and_options(monkeypatch):
     assert {line.partition(",")[2] for line in done.output.split()} == {"--certify", "--certify-to"}
 
 
+def completed(monkeypatch, line):
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    monkeypatch.setenv("_EFIELD_COMPLETE", "bash_complete")
+    return CliRunner().invoke(main, [], prog_name="efield").output.split()
+
+
+@pytest.mark.parametrize(
+    "line, names",
+    [
+        ("efield optimize mni", {"plain,mni152", "plain,mni152-small"}),
+        ("efield optimize --coil figure8-7", {"plain,figure8-70mm"}),
+        ("efield optimize --target dlpfc-l", {"plain,dlpfc-left"}),
+        ("efield optimize head", {"file,head"}),
+        ("efield report res", {"file,res"}),
+        ("efield simulate mni152 --placement res", {"file,res"}),
+        ("efield coil convert figure8-70mm my", {"file,my"}),
+        ("efield optimize --out res", {"file,res"}),
+    ],
+)
+def test_completion_knows_names_and_paths(monkeypatch, tmp_path, line, names):
+    monkeypatch.chdir(tmp_path)
+    assert names <= set(completed(monkeypatch, line))
+
+
+def test_completion_prefers_files_that_are_there(monkeypatch, tmp_path):
+    """A shell can complete either files or names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m2m_ernie").mkdir()
+    assert completed(monkeypatch, "efield optimize m") == ["file,m"]
+    assert completed(monkeypatch, "efield optimize mn") == ["plain,mni152", "plain,mni152-small"]
+
+
 def test_help_teaches_the_path():
     text = run("--help").output
     steps = ("efield head check", "efield optimize head.msh", "efield report", "efield export")

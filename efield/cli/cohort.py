@@ -3,6 +3,7 @@
 import click
 
 from efield.cli import exits
+from efield.cli.names import PATH, TARGET
 from efield.cli.options import (
     DEFAULT_TARGET,
     check_outputs,
@@ -34,12 +35,19 @@ it stopped.
 
 
 @click.command(epilog=EPILOG, short_help="Optimize or compare over many subjects, resumed where it stopped.")
-@click.argument("subjects")
-@click.option("--out", metavar="DIR", required=True, help="One table, and one result folder a subject.")
+@click.argument("subjects", type=PATH)
+@click.option(
+    "--out", type=PATH, metavar="DIR", required=True, help="One table, and one result folder a subject."
+)
 @click.option("--study", type=click.Choice(["optimize", "compare"]), default="optimize", show_default=True)
 @coil_option
 @click.option(
-    "--target", metavar="T", default=DEFAULT_TARGET, show_default=True, help="Of those without their own."
+    "--target",
+    type=TARGET,
+    metavar="T",
+    default=DEFAULT_TARGET,
+    show_default=True,
+    help="Of those without their own.",
 )
 @radius_option
 @click.option("--search-radius", type=float, metavar="MM", help="About the target's scalp point.")
@@ -50,7 +58,10 @@ it stopped.
 @order_option
 @head_options
 @click.option(
-    "--dti", metavar="NIFTI", help="Diffusion tensors, {subject} for its name, of those without their own."
+    "--dti",
+    type=PATH,
+    metavar="NIFTI",
+    help="Diffusion tensors, {subject} for its name, of those without their own.",
 )
 @mapping_options
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes or SLURM jobs. [as fit]")
@@ -59,7 +70,9 @@ it stopped.
 @click.option("--scheduler", metavar="ADDRESS", help="Of a running Dask scheduler.")
 @click.option("--slurm", is_flag=True, help="Submit the workers to SLURM (dask-jobqueue's configuration).")
 @click.option("--recompute", is_flag=True, help="Run subjects of other inputs or settings again.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the result's JSON; - is stdout, alone.")
+@click.option(
+    "--json", "json_file", type=PATH, metavar="FILE", help="Write the result's JSON; - is stdout, alone."
+)
 @talk_options
 @click.pass_context
 def cohort(ctx, subjects, out, study, target, radius, json_file, quiet, verbose, **options):

@@ -3,6 +3,7 @@
 import click
 
 from efield.cli import exits
+from efield.cli.names import COIL, PATH
 from efield.cli.options import json_facts_option, log_to_stderr, talk_options, write_facts
 
 EPILOG = """
@@ -62,7 +63,7 @@ Examples:
 
 
 @coil.command(epilog=INFO_EPILOG)
-@click.argument("coil")
+@click.argument("coil", type=COIL)
 @json_facts_option
 @talk_options
 def info(coil, json_file, quiet, verbose):
@@ -88,8 +89,8 @@ Examples:
 
 
 @coil.command(epilog=CONVERT_EPILOG)
-@click.argument("coil")
-@click.argument("output")
+@click.argument("coil", type=COIL)
+@click.argument("output", type=PATH)
 @click.option("--deform", metavar="V,V,...", help="Settings of the movable parts, in the order of `info`.")
 @click.option("--didt", metavar="W,W,...", help="dI/dt of each stimulator relative to the run's. [all 1]")
 @talk_options
@@ -123,8 +124,8 @@ follows can see it: 1 mm in the height of the coil is worth 4 %.
 
 
 @coil.command(epilog=FIT_EPILOG)
-@click.argument("coil")
-@click.argument("output", required=False)
+@click.argument("coil", type=COIL)
+@click.argument("output", type=PATH, required=False)
 @click.option(
     "--spacing",
     type=float,

@@ -5,6 +5,7 @@ import textwrap
 
 import click
 
+from efield.cli.names import HEAD, PATH
 from efield.cli.options import (
     DEFAULT_HEAD,
     Vector,
@@ -35,17 +36,21 @@ Examples:
 
 
 @click.command(epilog=EPILOG, short_help="Compare ways of finding the target, in field and in certainty.")
-@click.argument("head", default=DEFAULT_HEAD, metavar="[HEAD]")
+@click.argument("head", type=HEAD, default=DEFAULT_HEAD, metavar="[HEAD]")
 @coil_option
 @target_option
 @radius_option
 @click.option("--methods", metavar="A,B,C", help="Methods to compare; --methods list names them. [all]")
-@click.option("--landmarks", metavar="CSV", help="EEG positions with Nz, Iz, LPA, RPA, in subject space.")
+@click.option(
+    "--landmarks", type=PATH, metavar="CSV", help="EEG positions with Nz, Iz, LPA, RPA, in subject space."
+)
 @click.option(
     "--hotspot", type=Vector(), help="Motor hotspot on the scalp, subject space. [over M1's hand area]"
 )
-@click.option("--map", "map_file", metavar="NIFTI", help="Map whose peak map-peak looks for; mni: before it.")
-@click.option("--map-mask", metavar="NIFTI", help="Where to look in the map, in the same space.")
+@click.option(
+    "--map", "map_file", type=PATH, metavar="NIFTI", help="Map whose peak map-peak looks for; mni: before it."
+)
+@click.option("--map-mask", type=PATH, metavar="NIFTI", help="Where to look in the map, in the same space.")
 @click.option("--lowest", is_flag=True, help="Look for the map's lowest value, as of an anticorrelation.")
 @didt_option
 @click.option("--distance", type=float, metavar="MM", default=4.0, show_default=True, help="Coil to scalp.")

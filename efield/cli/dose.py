@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import click
 
+from efield.cli.names import HEAD, PATH, TARGET
 from efield.cli.options import (
     apply,
     coil_option,
@@ -93,7 +94,7 @@ def convert(stimulator, max_didt, calibration, percent, didt, json_file):
 
 
 @dose.command()
-@click.argument("head")
+@click.argument("head", type=HEAD)
 @coil_option
 @placement_option
 @target_option
@@ -147,16 +148,20 @@ def field(
 
 
 @dose.command()
-@click.argument("head")
+@click.argument("head", type=HEAD)
 @coil_option
 @placement_option
 @target_option
 @radius_option
-@click.option("--motor-placement", metavar="FILE", required=True, help="Placement over the motor hotspot.")
+@click.option(
+    "--motor-placement", type=PATH, metavar="FILE", required=True, help="Placement over the motor hotspot."
+)
 @click.option(
     "--threshold", type=float, required=True, metavar="PERCENT", help="Resting motor threshold, % of output."
 )
-@click.option("--motor-target", metavar="T", default="m1-hand-left", show_default=True, help="As --target.")
+@click.option(
+    "--motor-target", type=TARGET, metavar="T", default="m1-hand-left", show_default=True, help="As --target."
+)
 @stimulator_options
 @order_option
 @head_options

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from efield.cli.names import PATH
 from efield.cli.options import image_option, log_to_stderr, talk_options
 
 EPILOG = """
@@ -26,11 +27,12 @@ Examples:
 
 
 @click.command(epilog=EPILOG, short_help="Write a result for a navigation system or an image viewer.")
-@click.argument("result")
+@click.argument("result", type=PATH)
 @click.option("--format", "format_name", metavar="F", help="What to write; without it the suffix tells.")
 @image_option
 @click.option(
     "--surface",
+    type=PATH,
     metavar="GII",
     help="GIFTI surface whose vertices a .gii takes, or mid-layer, of the mesh.",
 )
@@ -38,7 +40,7 @@ Examples:
 @click.option("--recovered", is_flag=True, default=None, help="Recovered field values, see docs/recovery.md.")
 @click.option("--subject", metavar="LABEL", help="Of a BIDS dataset: the label after sub-.")
 @talk_options
-@click.argument("file")
+@click.argument("file", type=PATH)
 def export(result, file, format_name, image, surface, quantity, recovered, subject, quiet, verbose):
     """Write RESULT to FILE in another format.
 

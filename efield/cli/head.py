@@ -5,6 +5,7 @@ import dataclasses
 import click
 
 from efield.cli import exits
+from efield.cli.names import HEAD
 from efield.cli.options import head_options, json_facts_option, log_to_stderr, talk_options, write_facts
 
 
@@ -14,7 +15,7 @@ def head():
 
 
 @head.command()
-@click.argument("head")
+@click.argument("head", type=HEAD)
 @head_options
 @json_facts_option
 @talk_options
@@ -28,7 +29,7 @@ def info(head, unit, conductivity, json_file, quiet, verbose):
 
 
 @head.command()
-@click.argument("head")
+@click.argument("head", type=HEAD)
 @head_options
 @json_facts_option
 @talk_options

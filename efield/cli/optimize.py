@@ -5,6 +5,7 @@ import time
 
 import click
 
+from efield.cli.names import HEAD
 from efield.cli.options import (
     DEFAULT_HEAD,
     Vector,
@@ -41,7 +42,7 @@ handle), positive towards the subject's left.
 
 
 @click.command(epilog=EPILOG, short_help="Find the best placement of a coil for a target.")
-@click.argument("head", default=DEFAULT_HEAD, metavar="[HEAD]")
+@click.argument("head", type=HEAD, default=DEFAULT_HEAD, metavar="[HEAD]")
 @coil_option
 @target_option
 @radius_option

@@ -6,6 +6,7 @@ import sys
 import click
 
 from efield.cli import exits
+from efield.cli.names import COIL, PATH, TARGET
 from efield.model.target_text import parse_vector
 
 DEFAULT_HEAD = "mni152"
@@ -82,6 +83,7 @@ mapping_options = apply(
 tensor_options = apply(
     click.option(
         "--dti",
+        type=PATH,
         metavar="NIFTI",
         help="Diffusion tensors in the head's space, as of FSL or SimNIBS: brain tissue becomes anisotropic.",
     ),
@@ -90,6 +92,7 @@ tensor_options = apply(
 
 coil_option = click.option(
     "--coil",
+    type=COIL,
     metavar="C",
     default=DEFAULT_COIL,
     show_default=True,
@@ -105,6 +108,7 @@ radius_option = click.option(
 
 target_option = click.option(
     "--target",
+    type=TARGET,
     metavar="T",
     default=DEFAULT_TARGET,
     show_default=True,
@@ -113,6 +117,7 @@ target_option = click.option(
 
 placement_option = click.option(
     "--placement",
+    type=PATH,
     metavar="FILE",
     required=True,
     help="result.json of a run, a 4 x 4 matsimnibs (mm), or a navigation file of one placement.",
@@ -132,8 +137,12 @@ talk_options = apply(
 )
 
 output_options = apply(
-    click.option("--out", metavar="DIR", help="Write the result here: JSON, tables, picture, field files."),
-    click.option("--json", "json_file", metavar="FILE", help="Write the result's JSON; - is stdout, alone."),
+    click.option(
+        "--out", type=PATH, metavar="DIR", help="Write the result here: JSON, tables, picture, field files."
+    ),
+    click.option(
+        "--json", "json_file", type=PATH, metavar="FILE", help="Write the result's JSON; - is stdout, alone."
+    ),
     talk_options,
 )
 
@@ -147,11 +156,14 @@ order_option = click.option(
 )
 
 image_option = click.option(
-    "--image", metavar="NIFTI", help="Image navigated on, or whose grid is wanted, such as T1.nii.gz."
+    "--image",
+    type=PATH,
+    metavar="NIFTI",
+    help="Image navigated on, or whose grid is wanted, such as T1.nii.gz.",
 )
 
 json_facts_option = click.option(
-    "--json", "json_file", metavar="FILE", help="Write the facts as JSON; - is stdout."
+    "--json", "json_file", type=PATH, metavar="FILE", help="Write the facts as JSON; - is stdout."
 )
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from efield.cli.names import PATH
 from efield.cli.options import check_outputs, log_to_stderr, talk_options
 
 REPORT_EPILOG = """
@@ -20,9 +21,11 @@ Needs pip install 'efield[report]'.
 
 
 @click.command(epilog=REPORT_EPILOG, short_help="Write one HTML file with everything about a result.")
-@click.argument("result")
-@click.option("--out", metavar="FILE", help="The report. [RESULT/report.html]")
-@click.option("--landmarks", metavar="CSV", help="EEG positions with Nz, Iz, LPA, RPA, in subject space.")
+@click.argument("result", type=PATH)
+@click.option("--out", type=PATH, metavar="FILE", help="The report. [RESULT/report.html]")
+@click.option(
+    "--landmarks", type=PATH, metavar="CSV", help="EEG positions with Nz, Iz, LPA, RPA, in subject space."
+)
 @talk_options
 def report(result, out, landmarks, quiet, verbose):
     """Write a report: the head in 3D, the pose, how sure it is, and where it comes from.
@@ -58,8 +61,8 @@ compare   comparison                                  cohort    cohort
 
 
 @click.command(epilog=FIGURES_EPILOG, short_help="Draw a result for a paper, as PDF, SVG or PNG.")
-@click.argument("result")
-@click.option("--out", metavar="DIR", help="Folder of the figures. [RESULT/figures]")
+@click.argument("result", type=PATH)
+@click.option("--out", type=PATH, metavar="DIR", help="Folder of the figures. [RESULT/figures]")
 @click.option(
     "--format", "format_name", type=click.Choice(["pdf", "svg", "png"]), default="pdf", show_default=True
 )

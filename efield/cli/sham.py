@@ -2,6 +2,7 @@
 
 import click
 
+from efield.cli.names import COIL, HEAD
 from efield.cli.options import (
     coil_option,
     didt_option,
@@ -29,7 +30,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG, short_help="What is left of the field under sham conditions.")
-@click.argument("head")
+@click.argument("head", type=HEAD)
 @coil_option
 @placement_option
 @target_option
@@ -43,7 +44,9 @@ Examples:
     help="What stays on the scalp when the coil is tilted.",
 )
 @click.option("--spacer", type=float, multiple=True, metavar="MM", help="Raised coil; may be repeated.")
-@click.option("--sham-coil", multiple=True, metavar="C", help="Sham coil in its place; may be repeated.")
+@click.option(
+    "--sham-coil", multiple=True, type=COIL, metavar="C", help="Sham coil in its place; may be repeated."
+)
 @didt_option
 @order_option
 @head_options

@@ -4,6 +4,7 @@ import time
 
 import click
 
+from efield.cli.names import HEAD, PATH, TARGET
 from efield.cli.options import (
     check_outputs,
     coil_option,
@@ -30,10 +31,11 @@ Examples:
 
 
 @click.command(epilog=EPILOG, short_help="Compute the field of a coil at a placement.")
-@click.argument("head")
+@click.argument("head", type=HEAD)
 @coil_option
 @click.option(
     "--placement",
+    type=PATH,
     metavar="FILE",
     required=True,
     help="result.json of a run, a 4 x 4 matsimnibs (mm) as .json, .txt, .csv or .npy, or a session of a "
@@ -41,6 +43,7 @@ Examples:
 )
 @click.option(
     "--target",
+    type=TARGET,
     metavar="T",
     help="Region of the numbers, as in optimize. Without it: all grey matter.",
 )
