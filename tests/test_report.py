@@ -37,7 +37,7 @@ from efield.model.heads import load_head
 from efield.model.mesh import TetMesh
 from efield.model.placement import Placement
 from efield.report import charts, save_figures, surfaces, view, write_report
-from efield.report.facts import methods_text
+from efield.report.facts import methods_text, provenance_rows
 from efield.report.figures import slices_figure
 from efield.report.notebook import SCALARS
 from efield.report.solid import CORTEX_TRIANGLES, SCALP_TRIANGLES, head_figure
@@ -255,6 +255,14 @@ def test_the_loss_under_noise_has_the_objectives_unit(tmp_path):
     goal = dataclasses.replace(whole_result().objective, unit="as returned")
     page = Page(write_report(whole_result(objective=goal), tmp_path / "report.html"))
     assert re.search(r"one placement in twenty falls below [\d.]+ as returned\. The noise: ", page.words)
+
+
+def test_conductivities_and_values_are_not_rounded_to_others():
+    sigma = {"csf": 1.654, "bone": 0.01, "white_matter": "tensor", "7": 0.0123456}
+    result = whole_result(provenance=fake_provenance() | {"conductivity": sigma})
+    words = "csf 1.654, bone 0.01, white matter tensor, 7 0.0123456"
+    assert words in methods_text(result) and words in dict(provenance_rows(result))["conductivity, S/m"]
+    assert f"it was {result.objective.value:#.4g} V/m" in methods_text(result)
 
 
 def test_a_comparison_beside_brings_its_warnings_words_and_methods(tmp_path):

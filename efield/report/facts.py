@@ -234,7 +234,8 @@ def _mesh_words(source):
 
 
 def _conductivities(table):
-    return ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in table.items())
+    """As used: a rounded conductivity is another one."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in table.items())
 
 
 def _settings(table):
@@ -278,7 +279,7 @@ def _searched(result):
         f"{objective_words(result.objective.name)}, was evaluated by reciprocity at "
         f"{search['n_placements']:,} placements ({search['n_positions']:,} scalp positions, "
         f"{search['n_yaw']} orientations{_region_words(search)}), and the best were polished continuously "
-        f"and ranked by forward solutions. At the optimum it was {result.objective.value:.3g} "
+        f"and ranked by forward solutions. At the optimum it was {result.objective.value:#.4g} "
         f"{result.objective.unit} at {didt_words(result.didt)}, with the coil centre at {_pose_words(info)}"
     )
     if result.check is not None:
@@ -311,7 +312,7 @@ def _simulated(result):
     info, target = result.placement_info, result.target
     return (
         f"The coil's centre lay at {_pose_words(info)}. Mean |E| over {target['name']} "
-        f"was {result.metrics['mean']:.3g} V/m at {didt_words(result.didt)}."
+        f"was {result.metrics['mean']:#.4g} V/m at {didt_words(result.didt)}."
     )
 
 
