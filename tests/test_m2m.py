@@ -285,7 +285,10 @@ def test_eeg_positions(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("Electrode,1,2,3,F3\nSensor,1,2,3,F4\n", r"line 2: unknown type 'Sensor'; valid: Generic"),
+        (
+            "Electrode,1,2,3,F3\nSensor,1,2,3,F4\n",
+            r"line 2: unknown type 'Sensor'; valid: Generic.*such as Fiducial,",
+        ),
         ("Electrode,1,2\n", r"line 1: '1,2' is not three finite numbers"),
         ("Electrode,1,nan,3,F3\n", r"line 1: '1,nan,3' is not three"),
     ],

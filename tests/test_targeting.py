@@ -143,6 +143,14 @@ def test_fixed_distances_from_the_hotspot(case):
         aim("5cm", lost)
 
 
+def test_without_mni_the_hotspot_is_asked_for():
+    bare = HeadModel.from_mesh(mni_small().head.mesh)
+    with pytest.raises(
+        LandmarkError, match=r"give the motor hotspot \(--hotspot, .*carries no MNI transform"
+    ):
+        aim("5cm", TargetingCase(bare, coil=few_dipoles(), target=(-42, 44, 30)))
+
+
 # --- every geometric method
 
 

@@ -56,7 +56,10 @@ def read_eeg_positions(path):
 
 def _position(path, line, row):
     if row[0] not in KINDS:
-        raise FormatError(f"{path}, line {line}: unknown type {row[0]!r}; valid: {', '.join(KINDS)}")
+        raise FormatError(
+            f"{path}, line {line}: unknown type {row[0]!r}; valid: {', '.join(KINDS)}. A line is "
+            "type,x,y,z,name, such as Fiducial,0.5,83,-40,Nz"
+        )
     point = [_number(row[k : k + 1]) for k in (1, 2, 3)]
     if None in point:
         raise FormatError(f"{path}, line {line}: {','.join(row[1:4])!r} is not three finite numbers x,y,z")

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from efield.errors import LandmarkError, TargetError
+from efield.errors import FrameError, LandmarkError, TargetError
 from efield.io.records import InputFile
 from efield.model.coil import Coil
 from efield.model.coils import load_coil
@@ -145,7 +145,10 @@ class TargetingCase:
                 )
             return closest[0], "motor hotspot as given"
         named = NAMED_TARGETS[f"m1-hand-{self.side}"]
-        point = self.model.mni().to_subject.points(named.point_mm)[0]
+        try:
+            point = self.model.mni().to_subject.points(named.point_mm)[0]
+        except FrameError as error:
+            raise LandmarkError(f"give the motor hotspot (--hotspot, hotspot_mm): {error}") from error
         if not self.model.scalp.contains(point[None])[0]:
             raise LandmarkError(
                 f"the hand area of M1 maps to {point_words(point)} mm, outside the head; check the MNI "
