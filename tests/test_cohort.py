@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 from results_fake import fake_cohort, fake_comparison, fake_optimize_result
 from scipy import stats
+from small_heads import few_dipoles
 from test_anisotropy import FIBRE, constant_image
 
 import efield
@@ -27,6 +28,7 @@ from efield.cohort.workers import Workers, parse_bytes
 from efield.errors import CohortError, FormatError, MeshError, MissingExtraError, PlacementError, TargetError
 from efield.io.gmsh import write_msh
 from efield.io.records import MeshRecord
+from efield.model.coil_files import save_coil
 from efield.results import json_schema
 from efield.results.cohort import paired_statistics
 
@@ -48,8 +50,9 @@ def write_table(path, rows, header="subject,head"):
 
 
 def command(table, out, *options):
-    """The command line in a process group of its own."""
-    words = [sys.executable, "-m", "efield.cli", "cohort", str(table), "--out", str(out), *SETTINGS, *options]
+    """The command line in a process group of its own, with the coil file beside the table."""
+    words = [sys.executable, "-m", "efield.cli", "cohort", str(table), "--out", str(out)]
+    words += [*SETTINGS, "--coil", str(table.with_name("few.ccd")), *options]
     return subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -97,6 +100,7 @@ def twenty(tmp_path_factory):
         write_head(folder / f"h{i:02}.msh", i)
     corrupt = folder / "h10.msh"
     corrupt.write_bytes(corrupt.read_bytes()[:5000])
+    save_coil(few_dipoles(), folder / "few.ccd")
     table = write_table(folder / "heads.csv", [f"s{i:02},h{i:02}.msh" for i in range(N_SUBJECTS)])
     ended = finish(command(table, folder / "whole", "--workers", "2"))
     return table, folder / "whole", ended
