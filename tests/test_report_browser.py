@@ -116,7 +116,7 @@ def pixels(driver, selector):
 
 
 def n_colours(picture):
-    return len(np.unique((picture[..., :3] * 31).astype(int).reshape(-1, 3), axis=0))
+    return len(np.unique((picture[..., :3] * 31).astype(int) @ [1, 32, 32**2]))
 
 
 HOVER = "return [...document.querySelectorAll('#head .hovertext')].map(e => e.textContent)"
