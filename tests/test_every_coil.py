@@ -14,7 +14,8 @@ from efield.model.coil_files import save_coil
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 
-SEARCH = efield.Search(radius_mm=5.0, spacing_mm=5.0, yaw_step_deg=30.0)
+SEARCH = efield.Search(radius_mm=8.0, spacing_mm=5.0, yaw_step_deg=30.0)
+"""Its points but the outer ones lie farther than their spacing from the edge: it is searched once."""
 TARGET = efield.Target.sphere(TARGET_MM, 8.0)
 METHODS = ["closest-scalp", "optimised"]
 
