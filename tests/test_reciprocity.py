@@ -7,6 +7,7 @@ coils and poses: ``|adjoint - forward| <= 1e-6 sum V |w| |E|``.
 import numpy as np
 import pytest
 from oracles import random_rotation
+from small_heads import mni_small
 
 from efield.adjoint.current import adjoint_currents, mean_field_weights
 from efield.analytic.shapes import random_layered_sphere
@@ -15,7 +16,6 @@ from efield.forward import simulate
 from efield.frames import pose_from_yaw
 from efield.model.coil import Coil
 from efield.model.head import HeadModel
-from efield.model.heads import load_head
 from efield.model.placement import Placement
 from efield.solve.prepared import prepare
 
@@ -70,7 +70,7 @@ def tensor_sphere(sphere):
 
 @pytest.fixture(scope="module")
 def real_head():
-    return prepare(load_head("mni152-small"))
+    return mni_small()
 
 
 @pytest.fixture(scope="module")
