@@ -32,7 +32,7 @@ from efield.model.coil_files import save_coil
 from efield.results import json_schema
 from efield.results.cohort import paired_statistics
 
-SETTINGS = ("--target", "-30,30,42", "--radius", "12", "--search-radius", "3")
+SETTINGS = ("--target", "-30,30,42", "--radius", "12", "--search-radius", "9")
 N_SUBJECTS = 20
 PATIENCE_S = 240
 
