@@ -38,7 +38,7 @@ PATIENCE_S = 240
 
 
 def write_head(path, seed, tags=(2, 3, 4, 5)):
-    """A layered sphere of a few thousand tetrahedra, each of another size."""
+    """A layered sphere of some twenty thousand tetrahedra, each of another size."""
     radii = (1 + 0.005 * seed) * np.array([60.0, 70.0, 78.0, 85.0])
     mesh = random_layered_sphere(radii, tags, 26.0, seed=seed)
     write_msh(path, MeshRecord(np.asarray(mesh.nodes_mm), np.asarray(mesh.tets), np.asarray(mesh.tags)))
