@@ -88,7 +88,7 @@ def prepared_stiffness(prepared):
     return stiffness(prepared.geometry, prepared.operators)
 
 
-def adjoints(prepared, region, rtol=ADJOINT_RTOL):
+def adjoints(prepared, region, rtol=None):
     """The three adjoint currents of a target's mean field."""
     weights = GOAL.weights(region.volumes_mm3 * 1e-9)
     return adjoint_currents(prepared, region.elements, weights, rtol=rtol)

@@ -78,7 +78,7 @@ def _adjoints(prepared, coil, clock, rows):
         difference = np.abs(_direct_values(found, coil, poses) - truth).max()
         row.errors["residual"] = float(found.residual.max())
         row.errors["values"] = float(difference / np.abs(truth).max())
-    second.note = f"rtol {engine.ADJOINT_RTOL:g}"
+    second.note = f"rtol {engine.ADJOINT_RTOL[1]:g}"
     rows += [first, second]
     return currents
 

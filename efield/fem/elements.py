@@ -100,9 +100,10 @@ class EdgeRows:
         quadratic.count_corner_columns(self.n_nodes, self.indices, count)
         indptr = row_pointers(count)
         indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self.data.dtype)
-        quadratic.fill_corner_rows(
-            self.n_nodes, self.indptr, self.indices, self.data, indptr[:-1].copy(), indices, data
-        )
+        own = (self.n_nodes, self.indptr, self.indices, self.data)
+        few = self.n_nodes // 32 + 1  # slices, for each looks through all entries
+        fill = (indptr[:-1].copy(), indices, data)
+        run_chunks(quadratic.fill_corner_rows, self.n_nodes, *own, *fill, min_chunk=few)
         return indptr, indices, data
 
 

@@ -119,12 +119,12 @@ def count_corner_columns(n_nodes, indices, count):
 
 
 @jit
-def fill_corner_rows(n_nodes, indptr, indices, data, start, columns, values):
-    """``K_1e``, the transpose of ``K_e1``; its columns are those of the whole system."""
+def fill_corner_rows(begin, end, n_nodes, indptr, indices, data, start, columns, values):
+    """``K_1e``, the transpose of ``K_e1``; its columns are those of the whole system. `start` is scratch."""
     for k in range(indptr.shape[0] - 1):
         for p in range(indptr[k], indptr[k + 1]):
             i = indices[p]
-            if i < n_nodes:
+            if begin <= i < end:
                 columns[start[i]] = n_nodes + k
                 values[start[i]] = data[p]
                 start[i] += 1
@@ -271,3 +271,30 @@ def _add_sources(tets, tet_edges, n_nodes, t, flux, out):
         for e in range(6):
             ends = flux[FIRST_END[e], c] + flux[SECOND_END[e], c]
             out[n_nodes + tet_edges[t, e], c] += (total + ends) / 30.0
+
+
+@jit
+def second_moments(begin, end, nodes, ends, currents, out):
+    """``h^2`` times the sum of the sizes of an edge's currents (n_edges, k, 3), h its length."""
+    for e in range(begin, end):
+        a, b = ends[e, 0], ends[e, 1]
+        square = 0.0
+        for c in range(3):
+            square += (nodes[a, c] - nodes[b, c]) ** 2
+        total = 0.0
+        for f in range(currents.shape[1]):
+            q = currents[e, f]
+            total += np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2])
+        out[e] = square * total
+
+
+@jit
+def move_to_ends(kept, ends, currents, corners):
+    """Add currents (n_edges, k, 3) of edges that are not `kept` to those of their ends, half each."""
+    for e in range(kept.shape[0]):
+        if not kept[e]:
+            for f in range(currents.shape[1]):
+                for c in range(3):
+                    half = 0.5 * currents[e, f, c]
+                    corners[ends[e, 0], f, c] += half
+                    corners[ends[e, 1], f, c] += half

@@ -49,9 +49,7 @@ class BlockMatrix:
 
     def single(self, corners):
         """In float32, where `corners` is K11 so."""
-        beside, edges = (
-            _matrix(m.indptr, m.indices, m.data.astype(np.float32)) for m in (self.beside, self.edges)
-        )
+        beside, edges = (_matrix(m.indptr, m.indices, _rounded(m.data)) for m in (self.beside, self.edges))
         return BlockMatrix(corners, beside, edges)
 
     def times(self, x, out):
@@ -117,6 +115,17 @@ class TwoLevel:
         self.matrix.edges.residual(x, b[n:], edge_b)
         run_chunks(sparse.add_scaled_rows, n_edges, self.jacobi, edge_b, x[n:])
         return x
+
+
+def _rounded(data):
+    """`data` in float32, its memory first touched by several threads."""
+    out = np.empty(len(data), np.float32)
+
+    def fill(begin, end):
+        out[begin:end] = data[begin:end]
+
+    run_chunks(fill, len(out))
+    return out
 
 
 def _matrix(indptr, indices, data):
