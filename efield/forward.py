@@ -350,12 +350,12 @@ class SolvedBatch:
         """E of placement `k` on some tetrahedra; (n, 3), V/m."""
         return self.prepared.element_field(self.potential[:, k], self.node_dadt[:, :, k], elements)
 
-    def field(self, k, placement):
-        """The whole :class:`Field` of placement `k`."""
+    def field(self, k, placement, share=1.0):
+        """The whole :class:`Field` of placement `k`, or of one whose field is `share` times that."""
         return Field(
             head=self.prepared.head,
-            node_potential=read_only(self.potential[:, k]),
-            node_dadt=read_only(self.node_dadt[:, :, k]),
+            node_potential=read_only(share * self.potential[:, k]),
+            node_dadt=read_only(np.float32(share) * self.node_dadt[:, :, k]),
             placement=placement,
             didt=self.didt,
             coil_name=self.coil_name,
@@ -380,8 +380,36 @@ def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL):
     return SolvedBatch(prepared, solution.x, node_dadt, solution.residual, didt, coil.name)
 
 
-def known_potentials(batches, coil, placements):
-    """The potentials of placements whose dA/dt is that of a solved one times a number; nothing is solved.
+@dataclass(frozen=True, eq=False)
+class KnownBatch:
+    """Placements whose fields are those of solved ones times a number; used as a :class:`SolvedBatch`.
+
+    Attributes
+    ----------
+    parts : tuple of (SolvedBatch, int, float)
+        The batch, the column and the number of each placement.
+    """
+
+    parts: tuple
+
+    @property
+    def columns(self):
+        """Indices of the placements."""
+        return range(len(self.parts))
+
+    def on_elements(self, k, elements):
+        """E of placement `k` on some tetrahedra; (n, 3), V/m."""
+        batch, column, share = self.parts[k]
+        return share * batch.on_elements(column, elements)
+
+    def field(self, k, placement):
+        """The whole :class:`Field` of placement `k`."""
+        batch, column, share = self.parts[k]
+        return batch.field(column, placement, share)
+
+
+def known_fields(batches, coil, placements):
+    """Placements whose dA/dt is that of a solved one times a number; nothing is solved.
 
     A figure-8 of two equal wings turned by half a turn is such a placement: its current is reversed.
 
@@ -394,7 +422,7 @@ def known_potentials(batches, coil, placements):
 
     Returns
     -------
-    SolvedBatch or None
+    KnownBatch or None
         None where there are no batches, or one of the placements is no such.
     """
     if not batches:
@@ -410,19 +438,9 @@ def known_potentials(batches, coil, placements):
     if not np.all(1 - cosine[nearest, columns] ** 2 <= SAME**2):
         return None
     share = cosine[nearest, columns] * size / known_size[nearest]
+    share = np.where(np.abs(np.abs(share) - 1) <= SAME, np.sign(share), share)  # dA/dt is rounded
     of_batch = [(batch, k) for batch in batches for k in batch.columns]
-    parts = [of_batch[i] for i in nearest]
-    return SolvedBatch(
-        one.prepared,
-        np.stack([f * batch.potential[:, k] for f, (batch, k) in zip(share, parts, strict=True)], axis=1),
-        np.stack(
-            [np.float32(f) * batch.node_dadt[:, :, k] for f, (batch, k) in zip(share, parts, strict=True)],
-            axis=2,
-        ),
-        np.array([batch.residual[k] for batch, k in parts]),
-        one.didt,
-        one.coil_name,
-    )
+    return KnownBatch(tuple((*of_batch[i], float(f)) for i, f in zip(nearest, share, strict=True)))
 
 
 def _flat(dadt):

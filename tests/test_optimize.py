@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from small_heads import QUICK, RADIUS_MM, TARGET_MM, few_dipoles, mni_small, sphere
 
 from efield.errors import CoilError, EfieldError, MeshError, OutputError, SearchError, TargetError
-from efield.forward import known_potentials, simulate
+from efield.forward import known_fields, simulate
 from efield.frames import pose_from_yaw, yaw_to_midline
 from efield.model.coil import Coil
 from efield.model.coils import load_coil
@@ -209,10 +209,10 @@ def test_every_value_is_that_of_its_own_placement(monkeypatch):
     prepared, known = prepare(sphere().head, element_order=2), []
 
     def counted(*arguments):
-        known.append(known_potentials(*arguments))
+        known.append(known_fields(*arguments))
         return known[-1]
 
-    monkeypatch.setattr(run, "known_potentials", counted)
+    monkeypatch.setattr(run, "known_fields", counted)
     result = optimize_coil(prepared, few_dipoles(), TARGET, search=QUICK, n_best=10, error_bar=False)
     assert known[0] is None and any(batch is not None for batch in known)
     fields = simulate(prepared, few_dipoles(), [one.placement for one in result.best])

@@ -11,7 +11,7 @@ from small_heads import TARGET_MM, few_dipoles, mni_small, sphere
 
 from efield.analytic.shapes import box, random_layered_sphere
 from efield.errors import ConvergenceError, EfieldError, MeshError, PlacementError
-from efield.forward import known_potentials, simulate, solve_potentials
+from efield.forward import known_fields, simulate, solve_potentials
 from efield.model.coils import load_coil
 from efield.model.head import HeadModel
 from efield.model.mesh import TetMesh
@@ -115,16 +115,19 @@ def test_a_half_turn_of_a_figure_8_is_known_from_the_one_before():
     known = solve_potentials(prepared, coil, [Placement(pose), Placement(moved)], 1e6)
     alone = solve_potentials(prepared, coil, [Placement(turned)], 1e6)
     other = solve_potentials(prepared, coil, [Placement(further)], 1e6)
-    got = known_potentials([other, known], coil, [Placement(turned), Placement(moved)])
-    for k, true in enumerate((alone.potential[:, 0], known.potential[:, 1])):
-        np.testing.assert_allclose(got.potential[:, k], true, atol=3e-6 * np.ptp(true))
-    np.testing.assert_allclose(
-        got.node_dadt[:, :, 0], alone.node_dadt[:, :, 0], atol=1e-6 * np.abs(alone.node_dadt).max()
-    )
-    np.testing.assert_array_equal(got.residual, known.residual)
-    assert known_potentials([], coil, [Placement(turned)]) is None
-    assert known_potentials([other], coil, [Placement(turned)]) is None
-    assert known_potentials([known], coil, [Placement(turned), Placement(further)]) is None
+    wanted = [Placement(turned), Placement(moved)]
+    got = known_fields([other, known], coil, wanted)
+    some = np.arange(0, len(prepared.head.tets), 7)
+    for k, (batch, column) in enumerate(((alone, 0), (known, 1))):
+        field, true = got.field(k, wanted[k]), batch.field(column, wanted[k])
+        for name, rtol in (("node_potential", 3e-6), ("node_dadt", 1e-6), ("E", 1e-5)):
+            a, b = getattr(field, name), getattr(true, name)
+            np.testing.assert_allclose(a, b, atol=rtol * np.ptp(b))
+        np.testing.assert_allclose(got.on_elements(k, some), field.E[some], atol=1e-6 * np.ptp(field.E))
+        assert field.residual == known.residual[k]
+    assert known_fields([], coil, [Placement(turned)]) is None
+    assert known_fields([other], coil, [Placement(turned)]) is None
+    assert known_fields([known], coil, [Placement(turned), Placement(further)]) is None
 
 
 def test_a_half_turn_of_unequal_wings_is_solved():
@@ -133,7 +136,7 @@ def test_a_half_turn_of_unequal_wings_is_solved():
     pose = Placement.on_scalp(sphere().head, TARGET_MM, yaw_deg=20.0, distance_mm=6.0).matsimnibs
     known = solve_potentials(sphere(), lopsided, [Placement(pose)], 1e6)
     turned = Placement(pose @ np.diag([-1.0, -1.0, 1.0, 1.0]))
-    assert known_potentials([known], lopsided, [turned]) is None
+    assert known_fields([known], lopsided, [turned]) is None
 
 
 @pytest.mark.parametrize("order", [1, 2])

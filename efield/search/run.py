@@ -14,7 +14,7 @@ from efield.adjoint.spline import SPACING_MM, CoilExtent, SplineField, closeness
 from efield.adjoint.yaw import YawExpansion
 from efield.errors import SearchError
 from efield.fem.source import dipoles_in_head
-from efield.forward import DEFAULT_RTOL, check_didt, known_potentials, solve_potentials
+from efield.forward import DEFAULT_RTOL, check_didt, known_fields, solve_potentials
 from efield.model.coils import load_coil
 from efield.model.heads import load_head
 from efield.model.placement import Placement, describe_placement
@@ -395,12 +395,14 @@ class Run:
         batches, rtol = [], JUDGED_RTOL[self.prepared.element_order]
         for own in blocks_of_turns(placements, self.prepared.block):
             some = [placements[i] for i in own]
-            known = known_potentials(batches, self.coil, some)
-            batches.append(known or solve_potentials(self.prepared, self.coil, some, self.didt, rtol))
+            batch = known_fields(batches, self.coil, some)
+            if batch is None:
+                batch = solve_potentials(self.prepared, self.coil, some, self.didt, rtol)
+                batches.append(batch)
             for k, i in enumerate(own):
-                values[i], off_target[i] = self.values_of(batches[-1], k)
-                solved[i] = batches[-1], k
-            self.clock.report("check", sum(len(b.columns) for b in batches) / len(placements))
+                values[i], off_target[i] = self.values_of(batch, k)
+                solved[i] = batch, k
+            self.clock.report("check", sum(one is not None for one in solved) / len(placements))
         kept = [self.keeps(off) for off in off_target]
         order = range(len(values)) if in_order else ranked(values, placements)
         order = sorted(order, key=lambda i: not kept[i])
