@@ -18,7 +18,7 @@ from efield.units import MU0_OVER_4PI, to_m
 
 ADJOINT_RTOL = {1: 1e-6, 2: 1e-5}
 """Relative residual of the adjoint solves, by order of the elements: their error is the floor of every
-placement's value. At second order an iteration takes half a second, and what is ranked is solved to 1e-5."""
+placement's value. At second order, where iterations are costly, what is ranked is solved to 1e-5 as well."""
 
 GROUP = 3
 """Functionals that one pass of the kernels carries."""
