@@ -8,7 +8,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.tri import Triangulation
 
 from efield.frames import direction_words, tangent_axes
-from efield.results.words import didt_words, objective_words
+from efield.results.words import didt_words, objective_words, yaw_words
 
 _INK = "#1a1a1a"
 _ACCENT = "#d1495b"
@@ -134,7 +134,7 @@ def _label(figure, plot, drawn, result, axes):
     plot.set_ylabel(f"mm, towards {up} →")
     yaw = result.placement_info["yaw_to_midline_deg"]
     plot.set_title(
-        f"{result.target['name']}: {objective.value:#.4g} {at}, handle {yaw:.1f}° to the midline\n"
+        f"{result.target['name']}: {objective.value:#.4g} {at}, handle {yaw_words(yaw)}\n"
         f"{result.provenance['coil']} on {result.provenance['head']}, seen from outside; "
         "contours in % of the largest value",
         fontsize=9.5,
