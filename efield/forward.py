@@ -382,7 +382,7 @@ def solve_potentials(prepared, coil, placements, didt, rtol=DEFAULT_RTOL):
 
 @dataclass(frozen=True, eq=False)
 class KnownBatch:
-    """Placements whose fields are those of solved ones times a number; used as a :class:`SolvedBatch`.
+    """Placements whose fields are those of solved ones times a number.
 
     Attributes
     ----------
@@ -391,11 +391,6 @@ class KnownBatch:
     """
 
     parts: tuple
-
-    @property
-    def columns(self):
-        """Indices of the placements."""
-        return range(len(self.parts))
 
     def on_elements(self, k, elements):
         """E of placement `k` on some tetrahedra; (n, 3), V/m."""

@@ -154,10 +154,10 @@ def _loaded(coil, quiet, verbose, **options):
     if verbose:
         log_to_stderr()
     from efield.cli.progress import stage_progress
-    from efield.cli.shares import COIL
+    from efield.cli.shares import COIL_FILE
     from efield.model.coils import load_coil
 
-    with stage_progress(quiet, COIL) as progress:
+    with stage_progress(quiet, COIL_FILE) as progress:
         return load_coil(coil, **options, progress=progress)
 
 

@@ -6,7 +6,7 @@ Heads and computers differ; the shares hardly do, and the estimate of the remain
 LOAD, SETUP, FORWARD = {"load": 1.0}, {"setup": 3.0}, 1.2
 """FORWARD: of one placement."""
 
-COIL = {"read": 1.0, "fit": 10.0}
+COIL_FILE = {"read": 1.0, "fit": 10.0}
 """A coil's file; what is fitted to wires or to a sampled field."""
 
 SEARCH = {

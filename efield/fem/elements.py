@@ -101,9 +101,9 @@ class EdgeRows:
         indptr = row_pointers(count)
         indices, data = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], self.data.dtype)
         own = (self.n_nodes, self.indptr, self.indices, self.data)
-        few = self.n_nodes // 32 + 1  # slices, for each looks through all entries
+        rows = self.n_nodes // 32 + 1  # of a slice: few of them, for each looks through all entries
         fill = (indptr[:-1].copy(), indices, data)
-        run_chunks(quadratic.fill_corner_rows, self.n_nodes, *own, *fill, min_chunk=few)
+        run_chunks(quadratic.fill_corner_rows, self.n_nodes, *own, *fill, min_chunk=rows)
         return indptr, indices, data
 
 
