@@ -6,7 +6,8 @@
 "sphere": five layers, unstructured, the built-in figure-8 coil 4 mm above, against the closed form; E at
 the barycentres of the grey-matter shell, volume-weighted vector L2 and the largest error over the largest
 |E|; L2 far from every boundary; and the mean |E| of a 10 mm ball. With one conductivity only the outer
-boundary makes itself felt. "midlayer": the same field on the mid-layer of the grey-matter shell, as surfaces
+boundary makes itself felt; "graded" are meshes whose facets on the boundaries shrink as the edge to the
+power 4/3. "midlayer": the same field on the mid-layer of the grey-matter shell, as surfaces
 get it, and mean |E| there under the coil. "layers": a current through the scalp that follows a spherical
 harmonic of degree 5, for which E jumps at every layer. "head": the built-in head, placements around the
 built-in target, against second order on the head refined there, and the error bar against the same truth
@@ -43,6 +44,9 @@ GREY = 2
 EDGES_MM = (5.0, 2.5)
 SPHERE_EDGES_MM = (4.8, 2.4)
 """One and two tetrahedra across a layer."""
+
+GRADED_EDGES_MM = (4.8, 3.4, 2.56)
+"""Of the meshes with graded facets; the first has facets of that edge too."""
 
 DEEP_MM, DEEP_EVERY = 60.0, 10
 """Within this radius no boundary of a layer is nearer than 10 mm; of the tetrahedra there one in so many."""
@@ -101,43 +105,53 @@ def mesh_facts(mesh, kind):
 
 def sphere(_):
     """The TMS sphere; its field is the same whatever the conductivities of the layers."""
-    coil, placement = load_coil("figure8-70mm"), over_the_sphere()
-    positions, moments = dipoles_in_head(coil, placement)
-    outward = placement.center_mm / np.linalg.norm(placement.center_mm)
     rows = []
     for edge in SPHERE_EDGES_MM:
         mesh = random_layered_sphere(RADII_MM, TAGS, edge)
-        grey = np.flatnonzero(mesh.tags == GREY)
-        deep = np.flatnonzero(np.linalg.norm(mesh.barycentres_mm, axis=1) < DEEP_MM)[::DEEP_EVERY]
-        points, volumes = mesh.barycentres_mm[grey], mesh.volumes_mm3[grey]
-        inner, inner_volumes = mesh.barycentres_mm[deep], mesh.volumes_mm3[deep]
-        exact, deep_exact = (tms_field(positions, DIDT * moments, 1e-3 * x) for x in (points, inner))
-        ball = np.linalg.norm(points - 72.5 * outward, axis=1) < 10
-        for layers, order in ((True, 1), (True, 2), (False, 2)):
-            head = HeadModel.from_mesh(mesh, conductivity=None if layers else dict.fromkeys(TAGS, 0.3))
-            begin = time.process_time()
-            prepared = prepare(head, element_order=order)
-            field = solve_potentials(prepared, coil, [placement], DIDT).field(0, placement)
-            cpu = time.process_time() - begin
-            del prepared
-            mean = MEASURE.value(field.E[grey[ball]], volumes[ball])
-            kind = f"order {order}" + ("" if layers else ", one conductivity")
-            got = field.inside(grey, points, coil)
-            rows.append(mesh_facts(mesh, kind) | errors(got - exact, exact, volumes))
-            rows[-1]["deep_l2"] = errors(
-                field.inside(deep, inner, coil) - deep_exact, deep_exact, inner_volumes
-            )["l2"]
-            rows[-1]["target_mean"] = float(mean / MEASURE.value(exact[ball], volumes[ball]) - 1)
-            rows[-1]["cpu_s"] = cpu
-            if order == 1:
-                rows.append(recovered_row(field, grey, points, exact, volumes))
+        rows += sphere_rows(HeadModel.from_mesh(mesh))
+        one = HeadModel.from_mesh(mesh, conductivity=dict.fromkeys(TAGS, 0.3))
+        rows += sphere_rows(one, ", one conductivity", orders=(2,))
+    for edge in GRADED_EDGES_MM:
+        facet = edge * (edge / GRADED_EDGES_MM[0]) ** (1 / 3)
+        mesh = random_layered_sphere(RADII_MM, TAGS, edge, facet_mm=facet)
+        rows += sphere_rows(HeadModel.from_mesh(mesh), ", graded")
     return with_rates(rows, ("l2", "deep_l2"))
 
 
-def recovered_row(field, grey, points, exact, volumes):
+def sphere_rows(head, kind="", orders=(1, 2)):
+    """Rows, one an order and one of the recovered field, of one sphere."""
+    coil, placement = load_coil("figure8-70mm"), over_the_sphere()
+    positions, moments = dipoles_in_head(coil, placement)
+    outward = placement.center_mm / np.linalg.norm(placement.center_mm)
+    mesh = head.mesh
+    grey = np.flatnonzero(mesh.tags == GREY)
+    deep = np.flatnonzero(np.linalg.norm(mesh.barycentres_mm, axis=1) < DEEP_MM)[::DEEP_EVERY]
+    points, volumes = mesh.barycentres_mm[grey], mesh.volumes_mm3[grey]
+    inner, inner_volumes = mesh.barycentres_mm[deep], mesh.volumes_mm3[deep]
+    exact, deep_exact = (tms_field(positions, DIDT * moments, 1e-3 * x) for x in (points, inner))
+    ball = np.linalg.norm(points - 72.5 * outward, axis=1) < 10
+    rows = []
+    for order in orders:
+        begin = time.process_time()
+        prepared = prepare(head, element_order=order)
+        field = solve_potentials(prepared, coil, [placement], DIDT).field(0, placement)
+        cpu = time.process_time() - begin
+        del prepared
+        mean = MEASURE.value(field.E[grey[ball]], volumes[ball])
+        got, deep_got = field.inside(grey, points, coil), field.inside(deep, inner, coil)
+        row = mesh_facts(mesh, f"order {order}{kind}") | errors(got - exact, exact, volumes)
+        row["deep_l2"] = errors(deep_got - deep_exact, deep_exact, inner_volumes)["l2"]
+        row["target_mean"] = float(mean / MEASURE.value(exact[ball], volumes[ball]) - 1)
+        rows.append(row | {"cpu_s": cpu})
+        if order == 1:
+            rows.append(recovered_row(field, kind, grey, points, exact, volumes))
+    return rows
+
+
+def recovered_row(field, kind, grey, points, exact, volumes):
     """The same of the recovered field; no target values come from it."""
     got = field.recovered().within(grey, points)
-    row = mesh_facts(field.head.mesh, "order 1, recovered") | errors(got - exact, exact, volumes)
+    row = mesh_facts(field.head.mesh, f"order 1{kind}, recovered") | errors(got - exact, exact, volumes)
     return row | {"deep_l2": None, "target_mean": None, "cpu_s": None}
 
 

@@ -264,6 +264,20 @@ def test_random_sphere_depends_on_its_seed_only():
     assert len(first.nodes_mm) != len(other.nodes_mm) or not np.allclose(first.nodes_mm, other.nodes_mm)
 
 
+def test_random_sphere_with_finer_facets():
+    radii, tags = (50.0, 70.0, 90.0), (1, 4, 5)
+    plain, same = (random_layered_sphere(radii, tags, 10.0, facet_mm=facet) for facet in (None, 20.0))
+    np.testing.assert_array_equal(plain.nodes_mm, same.nodes_mm)
+    fine = random_layered_sphere(radii, tags, 10.0, facet_mm=5.0)
+    assert_conforming(fine)
+    for shell, share in ((50.0, 4.0), (60.0, 1.0), (70.0, 4.0), (80.0, 1.0), (90.0, 4.0)):
+        few, many = (
+            np.count_nonzero(abs(np.linalg.norm(mesh.nodes_mm, axis=1) - shell) < 1e-9)
+            for mesh in (plain, fine)
+        )
+        assert many == pytest.approx(share * few, rel=0.2)
+
+
 @pytest.mark.parametrize("jitter", [0.0, 0.15])
 def test_box_mesh(jitter):
     mesh = box((2, 3, 4), (20.0, 10.0, 30.0), jitter=jitter, seed=3)
@@ -278,5 +292,7 @@ def test_shapes_refuse():
         layered_sphere((90, 80), (1, 2), 10.0)
     with pytest.raises(MeshError, match="edge_mm must be positive"):
         random_layered_sphere((80, 90), (1, 2), 0.0)
+    with pytest.raises(MeshError, match="facet_mm must be positive"):
+        random_layered_sphere((80, 90), (1, 2), 10.0, facet_mm=-1.0)
     with pytest.raises(MeshError, match="a box needs"):
         box(0, 10.0)
