@@ -1,7 +1,7 @@
 """How wrong the fields and target values are, at first and second order, and how well that is known.
 
     python benchmarks/validation.py [sphere] [midlayer] [layers] [head] [colin] [slivers]
-        [--colin MESH] [--json FILE]
+        [--colin MESH] [--edge MM] [--json FILE]
 
 "sphere": five layers, unstructured, the built-in figure-8 coil 4 mm above, against the closed form; E at
 the barycentres of the grey-matter shell, volume-weighted vector L2 and the largest error over the largest
@@ -11,7 +11,8 @@ power 4/3. "midlayer": the same field on the mid-layer of the grey-matter shell,
 get it, and mean |E| there under the coil. "layers": a current through the scalp that follows a spherical
 harmonic of degree 5, for which E jumps at every layer. "head": the built-in head, placements around the
 built-in target, against second order on the head refined there, and the error bar against the same truth
-(validation_head.py); "colin": Colin27 likewise. "slivers": how they move peaks (slivers.py). Prints
+(validation_head.py); "colin": Colin27 likewise; with --edge the brain and CSF are first bisected until
+no edge is longer than that. "slivers": how they move peaks (slivers.py). Prints
 Markdown.
 """
 
@@ -25,7 +26,16 @@ import numpy as np
 from scipy.special import sph_harm_y
 from slivers import moved_peaks
 from three_heads import COLIN_CONDUCTIVITY, COLIN_TARGET_MM
-from validation_head import AT_ONCE, DIDT, MEASURE, against_refinement, tried
+from validation_head import (
+    AT_ONCE,
+    CUT_FINER,
+    CUT_TRUTH,
+    DIDT,
+    MEASURE,
+    against_refinement,
+    cut,
+    tried,
+)
 
 import efield
 from efield.analytic.shapes import random_layered_sphere
@@ -275,7 +285,7 @@ def layers(_):
 def head(options):
     """The built-in head against local refinement."""
     target = partial(efield.Target.mni, (-42, 44, 30))
-    return against_refinement(efield.load_head("mni152"), target, options.placements, log)
+    return judged(efield.load_head("mni152"), target, options)
 
 
 def colin(options):
@@ -285,7 +295,14 @@ def colin(options):
         return []
     head = efield.load_head(options.colin, conductivity=COLIN_CONDUCTIVITY)
     target = partial(efield.Target.sphere, COLIN_TARGET_MM)
-    return against_refinement(head, target, options.placements, log)
+    return judged(head, target, options)
+
+
+def judged(head, target, options):
+    """A head against local refinement, as it is or cut before."""
+    if options.edge is None:
+        return against_refinement(head, target, options.placements, log)
+    return against_refinement(cut(head, options.edge), target, options.placements, log, CUT_TRUTH, CUT_FINER)
 
 
 def slivers(options):
@@ -325,6 +342,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", help=f"{', '.join(parts)}; all of them by default")
     parser.add_argument("--colin", help="the Colin27 mesh; its part is left out without it")
+    parser.add_argument("--edge", type=float, metavar="MM", help="bisect the heads' brain and CSF first")
     parser.add_argument("--placements", type=int, default=20, help="on each head")
     parser.add_argument("--json", type=Path, help="write the rows here")
     options = parser.parse_args()

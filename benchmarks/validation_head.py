@@ -32,6 +32,13 @@ FINER = ((60.0, 2.6), (25.0, 1.2))
 """Within these distances of the target (mm) no edge is longer than that (mm): of the truth, and of the mesh
 that it is checked against, finer and wider."""
 
+CUT_TRUTH = ((48.0, 2.2), (25.0, 1.2))
+CUT_FINER = ((60.0, 2.2), (25.0, 1.0))
+"""The same for a head that was cut before."""
+
+CUT = (1, 2, 3)
+"""White and grey matter and CSF."""
+
 AT_ONCE = 4
 COUNTED = 5e-4
 """Relative first-order error from which the error bar is judged."""
@@ -63,19 +70,23 @@ class Refined:
     def around(cls, coarse, center_mm, steps, near):
         """Refined around a point; `near` are the tetrahedra, ascending, that it is to be compared on."""
         mesh = coarse.mesh
-        fine = TetMesh(mesh.nodes_mm, mesh.tets, np.arange(len(mesh.tets)))
-        for radius_mm, edge_mm in steps:  # children take their parent's tag: here its number
+        fine = _numbered(mesh)
+        for radius_mm, edge_mm in steps:
             inside = np.linalg.norm(fine.barycentres_mm - center_mm, axis=1) < radius_mm
             fine = refine(fine, inside, edge_mm)
         parent = fine.tags
-        head = HeadModel(TetMesh(fine.nodes_mm, fine.tets, mesh.tags[parent]), coarse.conductivity[parent])
         children = np.flatnonzero(np.isin(parent, near))
         row = np.searchsorted(near, parent[children])
         volumes = fine.volumes_mm3[children]
         covered = np.bincount(row, volumes, len(near))
         np.testing.assert_allclose(covered, mesh.volumes_mm3[near], rtol=1e-9)
         entries = (volumes / covered[row], (row, np.arange(len(row))))
-        return cls(head, children, row, scipy.sparse.csr_array(entries, shape=(len(near), len(row))))
+        return cls(
+            _with_tissues(coarse, fine),
+            children,
+            row,
+            scipy.sparse.csr_array(entries, shape=(len(near), len(row))),
+        )
 
 
 def tried(head, center_mm, count):
@@ -88,7 +99,30 @@ def tried(head, center_mm, count):
     return points
 
 
-def against_refinement(coarse, target, count, log):
+def cut(head, edge_mm):
+    """A head whose brain and CSF are bisected until no edge is longer; no node moves."""
+    return _with_tissues(head, refine(_numbered(head.mesh), np.isin(head.tags, CUT), edge_mm))
+
+
+def mean_edge(mesh, elements):
+    """Mean edge length of some tetrahedra, mm."""
+    corners = mesh.nodes_mm[mesh.tets[elements]]
+    a, b = np.triu_indices(4, 1)
+    return float(np.linalg.norm(corners[:, a] - corners[:, b], axis=2).mean())
+
+
+def _numbered(mesh):
+    """The mesh with its tetrahedra's numbers for tags: children take their parent's."""
+    return TetMesh(mesh.nodes_mm, mesh.tets, np.arange(len(mesh.tets)))
+
+
+def _with_tissues(head, fine):
+    """The head on what was made of its numbered mesh."""
+    mesh = TetMesh(fine.nodes_mm, fine.tets, head.tags[fine.tags])
+    return HeadModel(mesh, head.conductivity[fine.tags], space=head.space)
+
+
+def against_refinement(coarse, target, count, log, steps=TRUTH, finer_steps=FINER):
     """Rows, one a target radius, of a head's errors.
 
     Parameters
@@ -99,6 +133,8 @@ def against_refinement(coarse, target, count, log):
     count : int
         Placements.
     log : callable
+    steps, finer_steps : sequence of (float, float)
+        As `TRUTH` and `FINER`.
     """
     coil = load_coil("figure8-70mm")
     regions = {r: target(r).resolve(coarse) for r in (5.0, 10.0)}
@@ -131,8 +167,8 @@ def against_refinement(coarse, target, count, log):
         )
         return fine, fields, [fine.averages @ e_field for e_field in fields]
 
-    fine, of_children, truth = true_fields(TRUTH, count)
-    _, _, finer = true_fields(FINER, min(count, AT_ONCE))
+    fine, of_children, truth = true_fields(steps, count)
+    _, _, finer = true_fields(finer_steps, min(count, AT_ONCE))
     log("truth solved")
     values = {r: {"truth": [value(r, e_field) for e_field in truth]} for r in regions}
     for r in regions:
@@ -163,7 +199,8 @@ def against_refinement(coarse, target, count, log):
 
     compare(1)
     compare(2)
-    return [statistics(r, order, values[r]) | _local_rows(local) for r in regions for order in (1, 2)]
+    common = {"tets": len(mesh.tets), "grey_edge_mm": mean_edge(mesh, near)} | _local_rows(local)
+    return [statistics(r, order, values[r]) | common for r in regions for order in (1, 2)]
 
 
 def _l2(difference, exact, volumes):

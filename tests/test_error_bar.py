@@ -24,8 +24,13 @@ from efield.search.measures import MeanMagnitude
 from efield.solve.prepared import prepare
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "refine_head.py"
-REFINED_MM, EDGE_MM = 24.0, 2.6
-"""Around the target of the small head, whose edges are some 5 mm there."""
+REFINED = ((45.0, 4.4), (24.0, 2.6))
+"""Within these distances of the target no edge is longer than that; mm. The small head's are some 5 mm.
+
+Without the outer one values are 0.05 % higher."""
+
+LEFT = 2e-3
+"""Share of a value that a corrected one may err by; the truth itself errs by 7e-4."""
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +52,10 @@ class Truth:
 
     def __init__(self, head, region, refine):
         mesh = head.mesh
-        near = np.linalg.norm(mesh.barycentres_mm - region.center_mm, axis=1) < REFINED_MM
-        fine = refine(TetMesh(mesh.nodes_mm, mesh.tets, np.arange(len(mesh.tets))), near, EDGE_MM)
+        fine = TetMesh(mesh.nodes_mm, mesh.tets, np.arange(len(mesh.tets)))
+        for radius_mm, edge_mm in REFINED:
+            near = np.linalg.norm(fine.barycentres_mm - region.center_mm, axis=1) < radius_mm
+            fine = refine(fine, near, edge_mm)
         parent = fine.tags
         finer = HeadModel(TetMesh(fine.nodes_mm, fine.tets, mesh.tags[parent]), head.conductivity[parent])
         self.prepared = prepare(finer, element_order=2)
@@ -88,7 +95,9 @@ def test_corrected_values_are_nearer_to_those_of_a_refined_head(order, truth, ta
         after = discretization.changes(measure.value, slopes[k], fields[k], volumes, *steps)
         change = steps[1].sum(axis=0)
         assert len(after) == 3 - order
-        assert 0.5 < after[-1] / (true - value) < 1.5
+        assert abs(value + after[-1] - true) < LEFT * true
+        if abs(value - true) > LEFT * true:
+            assert 0.5 < after[-1] / (true - value) < 1.5
         assert np.linalg.norm(fields[k] + change - exact) < 0.25 * np.linalg.norm(fields[k] - exact)
 
 
@@ -106,10 +115,10 @@ def test_the_first_step_is_second_order_on_the_same_mesh(target):
     )
     step, changes = correction.functional[:, 0], true - fields
     linear = np.einsum("knc,knc,n->k", slopes, changes, volumes)
-    assert np.linalg.norm(linear - step) < 0.3 * np.linalg.norm(linear)
-    assert 0.8 < step.sum() / linear.sum() < 1.15
-    overlap = np.einsum("knc,knc->k", changes, correction.e_field[:, 0]) / np.sum(changes**2, axis=(1, 2))
-    assert np.all((overlap > 0.6) & (overlap < 1.2))
+    assert np.linalg.norm(linear - step) < 0.05 * np.linalg.norm(linear)
+    assert 0.95 < step.sum() / linear.sum() < 1.05
+    left = np.linalg.norm(changes - correction.e_field[:, 0], axis=(1, 2))
+    assert np.all(left < 0.15 * np.linalg.norm(changes, axis=(1, 2)))
 
 
 def test_error_bar_of_a_run(truth, target):
@@ -119,8 +128,7 @@ def test_error_bar_of_a_run(truth, target):
     assert bar["reason"] is None
     (e_field,) = truth.fields([result.placement])
     true = MeanMagnitude().value(e_field, volumes)
-    assert abs(bar["corrected_value"] - true) < abs(value - true)
-    assert abs(bar["corrected_value"] - true) < bar["half_width"]
+    assert abs(bar["corrected_value"] - true) < min(LEFT * true, bar["half_width"])
     assert bar["estimated_error"] == pytest.approx(value - bar["corrected_value"])
 
 

@@ -2,9 +2,10 @@
 
 First order to second: write the second-order system with the first-order one as its corner block, phi and
 psi for the first-order solutions of the coil and of a functional. A few steps of conjugate gradients give
-``K_ee w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held. It changes the
-mean field of each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order field
-exceeds that of the first-order one, up to products of two errors, by what these changes do against the
+``K_ee w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held; the first-order
+solver the corners' answer, ``K_11 delta = -K_1e w``; and a few more steps what the edges make of that. It
+changes the mean field of each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order
+field exceeds that of the first-order one, up to products of two errors, by what these changes do against the
 functional's own current, ``sum_t V (w_t - sigma grad psi).change_t`` (a dual-weighted residual in a
 hierarchical basis: Bank and Smith 1993, SIAM J. Numer. Anal. 30; Becker and Rannacher 2001,
 10.1017/S0962492901000010).
@@ -13,26 +14,28 @@ Second order to finer tetrahedra: the same with the difference that they make ar
 What a curved measure (mean |E|) makes of the field's change in each element is added to that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from efield.adjoint.jacobi_cg import jacobi_cg
 from efield.adjoint.patch import RefinedPatch
+from efield.fem.assemble import basis_gradients
 from efield.fem.edge_part import EdgePart
 from efield.fem.source import coil_dadt
 from efield.kernels.edges import FIRST_END, SECOND_END
 from efield.units import MM
 
-STEPS = 4
-"""Jacobi-preconditioned steps on the edges: K_ee is well conditioned, whatever the mesh size.
+STEPS = 2, 3
+"""Jacobi-preconditioned steps on the edges before and after the corners' answer.
 
-Two more move the second-order value by 4e-4 of it at most. The patch makes up for what they leave near the
-target: with six steps here and thirty there corrected values differ by 2e-4 at most."""
+K_ee is well conditioned, whatever the mesh size, and the patch makes up for what they leave near the target:
+with four and four corrected values are as far from a refined head's, to 1e-4 (docs/validation.md)."""
 
 RTOL = 1e-2
-"""Relative residual of the adjoint: against 1e-3 a correction moves by 2e-5 of the value at most."""
+"""Relative residual of the adjoint and of the corners' answer: against 1e-3 a correction moves by 2e-5 of the
+value at most."""
 
 MIDPOINTS = 2**18
 """Midpoints at which dA/dt is summed at once."""
@@ -110,7 +113,7 @@ class Corrections:
         for k in range(len(steps)):
             solved.append(Solution(one(potential[:, k]), one(node_dadt[:, :, k]), one(psi[:, k])))
         if self.prepared.element_order == 1:
-            solved = self._at_second_order(coil, placements, didt, solved, steps)
+            solved = self._at_second_order(coil, placements, didt, solved, loads, steps)
         for own, solution in zip(steps, solved, strict=True):
             difference = self.patch.difference(*solution.at_ten(self.patch.ten))
             work = self.patch.work(solution.adjoint_at_ten(self.patch.ten), difference)
@@ -119,14 +122,27 @@ class Corrections:
         direct = np.einsum("m,kmc,ksmc->ks", self.volumes, weights, e_field)
         return Correction(direct + np.array([[indirect for _, indirect in own] for own in steps]), e_field)
 
-    def _at_second_order(self, coil, placements, didt, solved, steps):
+    def _at_second_order(self, coil, placements, didt, solved, loads, steps):
         """Solutions of second order; `steps` get what it adds to E (m, 3) and ``-int sigma grad psi.E``."""
         edges, raised = EdgeStep(self.prepared, self.elements), []
-        for placement, first, own in zip(placements, solved, steps, strict=True):
-            added = edges.added(coil, placement, didt, first.potential, first.dadt)
-            own.append((edges.part.mean_field(*added, self.where), -edges.part.work(first.psi, *added)))
-            raised.append(RaisedSolution(first, *added))
+        added = [edges.added(coil, *one, didt) for one in zip(placements, solved, strict=True)]
+        corners = edges.answer_of_corners(added)
+        for first, (potential, dadt), corner, load, own in zip(
+            solved, added, corners.T, loads, steps, strict=True
+        ):
+            moved = replace(first, potential=first.potential + corner)
+            potential = edges.settled(moved, potential)
+            mean = edges.part.mean_field(potential, dadt, self.where) - self._gradient(corner)
+            # K_11 psi = load: for every change of the corners the functional and the work cancel
+            own.append((mean, load @ corner - first.psi @ edges.part.corner_loads(potential, dadt)))
+            raised.append(RaisedSolution(moved, potential, dadt))
         return raised
+
+    def _gradient(self, potential):
+        """Gradient (m, 3) of a potential at the nodes, on the elements."""
+        geo = self.prepared.geometry
+        tets = geo.tets[self.where]
+        return np.einsum("tac,ta->tc", basis_gradients(geo.nodes, tets)[0], potential[tets])
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +172,7 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class RaisedSolution:
-    """A first-order solution with what :meth:`EdgeStep.added` adds; its adjoint has no edges."""
+    """A first-order solution whose corners moved, with what second order adds at edges; psi has none."""
 
     first: Solution
     more_potential: np.ndarray
@@ -195,14 +211,28 @@ class EdgeStep:
         self._reach = np.linalg.norm(target * MM - self._centre, axis=1).max() + CURVED_MM * MM
         self.part = EdgePart(prepared.geometry, prepared.head.mesh.ordered.edges)
 
-    def added(self, coil, placement, didt, potential, dadt):
+    def added(self, coil, placement, first, didt):
         """What second order adds at each edge: to the potential (n_edges,), V, to dA/dt (n_edges, 3), V/m.
 
-        Both beyond the mean of the edge's ends; the potential at the nodes is held.
+        Both beyond the mean of the edge's ends; the potential of `first`, a :class:`Solution`, is held.
         """
-        load = self.part.residual_loads(potential, dadt)
-        solved = jacobi_cg(self.part.times, self._inverse_diagonal, load, STEPS)
-        return solved, self._curved_dadt(coil, placement, didt, dadt)
+        load = self.part.residual_loads(first.potential, first.dadt)
+        return self._solved(load, STEPS[0]), self._curved_dadt(coil, placement, didt, first.dadt)
+
+    def answer_of_corners(self, added):
+        """Change (n, k) of the potential at the nodes that k results of :meth:`added` entail, V."""
+        loads = np.stack([self.part.corner_loads(*one) for one in added], axis=1)
+        return self.prepared.solve(loads, rtol=RTOL).x
+
+    def settled(self, moved, potential):
+        """The edges' potential (n_edges,) for a :class:`Solution` whose corners moved, from what it was."""
+        known = np.empty(len(potential), np.float32)
+        self.part.times(potential.astype(np.float32), known)
+        load = self.part.residual_loads(moved.potential, moved.dadt) - known
+        return potential + self._solved(load, STEPS[1])
+
+    def _solved(self, load, steps):
+        return jacobi_cg(self.part.times, self._inverse_diagonal, load, steps)
 
     @cached_property
     def _inverse_diagonal(self):

@@ -83,12 +83,11 @@ class EdgePart:
             out -= 0.2 * dadt[numbers[:, e]] + potential[numbers[:, e], None] * (grad[:, a] + grad[:, b])
         return out
 
-    def work(self, psi, potential, dadt):
-        """``sum_t V sigma grad psi.E`` with that E of every tetrahedron, psi (n,) at the nodes."""
-        partial = np.empty(-(-len(self.geometry.tets) // kernel.REDUCE_CHUNK))
-        arguments = (*self._mesh, self.edges.of_tets, psi, potential, dadt, partial)
-        run_chunks(kernel.work, len(partial), *arguments, min_chunk=4)
-        return float(partial.sum())
+    def corner_loads(self, potential, dadt):
+        """``sum_t V sigma E.grad l_i`` (n,) with that E of every tetrahedron: what it leaves at the nodes."""
+        out = np.zeros(len(self.geometry.nodes))
+        kernel.corner_loads(*self._mesh, self.edges.of_tets, potential, dadt, out)
+        return out
 
     def _over_edges(self, function, *arguments):
         own = (self._size, self._pointers, self._members)

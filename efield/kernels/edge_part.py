@@ -15,9 +15,6 @@ from efield.kernels.edges import FIRST_END, SECOND_END
 from efield.kernels.fem import basis_gradients
 from efield.kernels.quadratic import flux_of
 
-REDUCE_CHUNK = 4096
-"""Tetrahedra per partial sum."""
-
 
 @jit
 def count_members(begin, end, length, tet_edges, size, count):
@@ -175,28 +172,22 @@ def residual_loads(begin, end, size, pointers, members, nodes, tets, sigma, tet_
 
 
 @jit
-def work(begin, end, nodes, tets, sigma, tet_edges, psi, potential, dadt, partial):
-    """``sum_t V sigma grad psi.E`` per chunk of tetrahedra, E the mean of what edges alone make of it.
+def corner_loads(nodes, tets, sigma, tet_edges, potential, dadt, out):
+    """``out_i += sum_t V g_i.(sigma E)``, E the mean of what edges alone make of it.
 
-    `psi` (n,) at the nodes, `potential` (n_edges,) and `dadt` (n_edges, 3) of the edge functions, the mean
-    of whose gradient is ``g_a + g_b`` and whose own mean is 1 / 5.
+    `potential` (n_edges,) and `dadt` (n_edges, 3) of the edge functions, the mean of whose gradient is
+    ``g_a + g_b`` and whose own mean is 1 / 5; `out` (n,).
     """
     grad = np.empty((4, 3))
-    for chunk in range(begin, end):
-        partial[chunk] = 0.0
-        for t in range(chunk * REDUCE_CHUNK, min((chunk + 1) * REDUCE_CHUNK, tets.shape[0])):
-            volume = basis_gradients(nodes, tets, t, grad)
-            px, py, pz, ex, ey, ez = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            for a in range(4):
-                value = psi[tets[t, a]]
-                px += grad[a, 0] * value
-                py += grad[a, 1] * value
-                pz += grad[a, 2] * value
-            for e in range(6):
-                k, a, b = tet_edges[t, e], FIRST_END[e], SECOND_END[e]
-                v = potential[k]
-                ex -= 0.2 * dadt[k, 0] + v * (grad[a, 0] + grad[b, 0])
-                ey -= 0.2 * dadt[k, 1] + v * (grad[a, 1] + grad[b, 1])
-                ez -= 0.2 * dadt[k, 2] + v * (grad[a, 2] + grad[b, 2])
-            x, y, z = flux_of(sigma, t, volume, (px, py, pz))
-            partial[chunk] += x * ex + y * ey + z * ez
+    for t in range(tets.shape[0]):
+        volume = basis_gradients(nodes, tets, t, grad)
+        ex, ey, ez = 0.0, 0.0, 0.0
+        for e in range(6):
+            k, a, b = tet_edges[t, e], FIRST_END[e], SECOND_END[e]
+            v = potential[k]
+            ex -= 0.2 * dadt[k, 0] + v * (grad[a, 0] + grad[b, 0])
+            ey -= 0.2 * dadt[k, 1] + v * (grad[a, 1] + grad[b, 1])
+            ez -= 0.2 * dadt[k, 2] + v * (grad[a, 2] + grad[b, 2])
+        x, y, z = flux_of(sigma, t, volume, (ex, ey, ez))
+        for a in range(4):
+            out[tets[t, a]] += x * grad[a, 0] + y * grad[a, 1] + z * grad[a, 2]
