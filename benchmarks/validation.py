@@ -1,6 +1,6 @@
 """How wrong the fields and target values are, at first and second order, and how well that is known.
 
-    python benchmarks/validation.py [sphere] [midlayer] [layers] [head] [colin] [slivers]
+    python benchmarks/validation.py [sphere] [midlayer] [cortex] [layers] [head] [colin] [slivers]
         [--colin MESH] [--edge MM] [--json FILE]
 
 "sphere": five layers, unstructured, the built-in figure-8 coil 4 mm above, against the closed form; E at
@@ -8,11 +8,12 @@ the barycentres of the grey-matter shell, volume-weighted vector L2 and the larg
 |E|; L2 far from every boundary; and the mean |E| of a 10 mm ball. With one conductivity only the outer
 boundary makes itself felt; "graded" are meshes whose facets on the boundaries shrink as the edge to the
 power 4/3. "midlayer": the same field on the mid-layer of the grey-matter shell, as surfaces
-get it, and mean |E| there under the coil. "layers": a current through the scalp that follows a spherical
-harmonic of degree 5, for which E jumps at every layer. "head": the built-in head, placements around the
-built-in target, against second order on the head refined there, and the error bar against the same truth
-(validation_head.py); "colin": Colin27 likewise; with --edge the brain and CSF are first bisected until
-no edge is longer than that. "slivers": how they move peaks (slivers.py). Prints
+get it, and mean |E| there under the coil; "cortex": the same of the built-in head within 20 mm of the
+target, against local refinement, the largest error of four placements. "layers": a current through the scalp
+that follows a spherical harmonic of degree 5, for which E jumps at every layer. "head": the built-in head,
+placements around the built-in target, against second order on the head refined there, and the error bar
+against the same truth (validation_head.py); "colin": Colin27 likewise; with --edge the brain and CSF are
+first bisected until no edge is longer than that. "slivers": how they move peaks (slivers.py). Prints
 Markdown.
 """
 
@@ -31,9 +32,13 @@ from validation_head import (
     CUT_FINER,
     CUT_TRUTH,
     DIDT,
+    FINER,
     MEASURE,
+    NEAR_MM,
+    TRUTH,
     against_refinement,
     cut,
+    refined_head,
     tried,
 )
 
@@ -178,17 +183,57 @@ def midlayer(_):
         elements = head.tets_at(points, "grey_matter")
         for order in (1, 2):
             field = efield.simulate(head, coil, placement, didt=DIDT, element_order=order)
-            got = {
-                "raw": field.at(points, tissue="grey_matter"),
-                "recovered": field.recovered().at(points, tissue="grey_matter"),
-                "inside": field.inside(elements, points, coil),
-            }
-            for kind, e_field in got.items():
-                size, true = (np.linalg.norm(e[under], axis=1).mean() for e in (e_field, exact))
+            for kind, e_field in at_points(field, elements, points, coil):
                 row = mesh_facts(head.mesh, f"order {order}, {kind}")
                 row |= errors(e_field - exact, exact, np.ones(len(points)))
-                rows.append(row | {"mean": float(size / true - 1)})
+                rows.append(row | {"mean": size_of(e_field[under]) / size_of(exact[under]) - 1})
     return with_rates(rows)
+
+
+def at_points(field, elements, points, coil):
+    """What a field is at points of grey matter, in ways that users have; `elements` hold the points."""
+    yield "raw", field.at(points, tissue="grey_matter")
+    yield "recovered", field.recovered().at(points, tissue="grey_matter")
+    yield "inside", field.inside(elements, points, coil)
+
+
+def size_of(e_field):
+    """Mean magnitude of vectors (n, 3)."""
+    return float(np.linalg.norm(e_field, axis=1).mean())
+
+
+def cortex(options):
+    """The mid-layer of the built-in head's grey matter near the target, against local refinement."""
+    model, coil = efield.load_head("mni152"), load_coil("figure8-70mm")
+    center = efield.Target.mni((-42, 44, 30)).resolve(model).center_mm
+    placements = tried(model, center, min(options.placements, AT_ONCE))
+    points = efield.mid_layer(model).vertices_mm
+    points = points[np.linalg.norm(points - center, axis=1) < NEAR_MM]
+
+    def fields(head, order):
+        solved = solve_potentials(prepare(head, element_order=order), coil, placements, DIDT)
+        return [solved.field(k, placement) for k, placement in enumerate(placements)]
+
+    def inside(head):
+        elements = head.tets_at(points, "grey_matter")
+        return [field.inside(elements, points, coil) for field in fields(head, 2)]
+
+    truth = inside(refined_head(model, center, TRUTH))
+    of_finer = zip(inside(refined_head(model, center, FINER)), truth, strict=True)
+    uniform = np.ones(len(points))
+    checked = [errors(a - b, b, uniform)["l2"] for a, b in of_finer]
+    log(f"{len(points)} points; the truth against the finer one: L2 {max(checked):.2e}")
+    elements, got = model.tets_at(points, "grey_matter"), {}
+    for order in (1, 2):
+        for field, exact in zip(fields(model, order), truth, strict=True):
+            for kind, e_field in at_points(field, elements, points, coil):
+                one = errors(e_field - exact, exact, uniform)
+                one["mean"] = size_of(e_field) / size_of(exact) - 1
+                got.setdefault(f"order {order}, {kind}", []).append(one)
+    return [
+        {"kind": kind} | {key: max((one[key] for one in each), key=abs) for key in each[0]}
+        for kind, each in got.items()
+    ]
 
 
 def harmonic_layers(head):
@@ -334,6 +379,7 @@ def main():
     parts = {
         "sphere": sphere,
         "midlayer": midlayer,
+        "cortex": cortex,
         "layers": layers,
         "head": head,
         "colin": colin,

@@ -69,11 +69,7 @@ class Refined:
     @classmethod
     def around(cls, coarse, center_mm, steps, near):
         """Refined around a point; `near` are the tetrahedra, ascending, that it is to be compared on."""
-        mesh = coarse.mesh
-        fine = _numbered(mesh)
-        for radius_mm, edge_mm in steps:
-            inside = np.linalg.norm(fine.barycentres_mm - center_mm, axis=1) < radius_mm
-            fine = refine(fine, inside, edge_mm)
+        mesh, fine = coarse.mesh, _refined(coarse.mesh, center_mm, steps)
         parent = fine.tags
         children = np.flatnonzero(np.isin(parent, near))
         row = np.searchsorted(near, parent[children])
@@ -109,6 +105,20 @@ def mean_edge(mesh, elements):
     corners = mesh.nodes_mm[mesh.tets[elements]]
     a, b = np.triu_indices(4, 1)
     return float(np.linalg.norm(corners[:, a] - corners[:, b], axis=2).mean())
+
+
+def refined_head(head, center_mm, steps):
+    """A head refined around a point, see `TRUTH`."""
+    return _with_tissues(head, _refined(head.mesh, center_mm, steps))
+
+
+def _refined(mesh, center_mm, steps):
+    """The numbered mesh refined around a point."""
+    fine = _numbered(mesh)
+    for radius_mm, edge_mm in steps:
+        inside = np.linalg.norm(fine.barycentres_mm - center_mm, axis=1) < radius_mm
+        fine = refine(fine, inside, edge_mm)
+    return fine
 
 
 def _numbered(mesh):
