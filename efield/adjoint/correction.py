@@ -1,14 +1,14 @@
 """How much of a target value finer elements would change.
 
-First order to second: write the second-order system with the first-order one as its corner block, phi and
-psi for the first-order solutions of the coil and of a functional. A few steps of conjugate gradients give
-``K_ee w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held; the first-order
-solver the corners' answer, ``K_11 delta = -K_1e w``; and a few more steps what the edges make of that. It
-changes the mean field of each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order
-field exceeds that of the first-order one, up to products of two errors, by what these changes do against the
-functional's own current, ``sum_t V (w_t - sigma grad psi).change_t`` (a dual-weighted residual in a
-hierarchical basis: Bank and Smith 1993, SIAM J. Numer. Anal. 30; Becker and Rannacher 2001,
-10.1017/S0962492901000010).
+First order to second: write the second-order system with the first-order one as its corner block, phi and psi
+for the first-order solutions of the coil and of a functional. A few steps of conjugate gradients give ``K_ee
+w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held (dA/dt is linear between
+the nodes in F_e); the first-order solver the corners' answer, ``K_11 delta = -K_1e w`` and what dA/dt at the
+midpoints does to them; and a few more steps what the edges make of that. All this changes the mean field of
+each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order field exceeds that of the
+first-order one, up to products of two errors, by what these changes do against the functional's own current,
+``sum_t V (w_t - sigma grad psi).change_t`` (a dual-weighted residual in a hierarchical basis: Bank and Smith
+1993, SIAM J. Numer. Anal. 30; Becker and Rannacher 2001, 10.1017/S0962492901000010).
 Second order to finer tetrahedra: the same with the difference that they make around the target
 (:mod:`efield.adjoint.patch`). A first-order field takes both steps, one after the other.
 What a curved measure (mean |E|) makes of the field's change in each element is added to that.
@@ -34,8 +34,8 @@ K_ee is well conditioned, whatever the mesh size, and the patch makes up for wha
 with four and four corrected values are as far from a refined head's, to 1e-4 (docs/validation.md)."""
 
 RTOL = 1e-2
-"""Relative residual of the adjoint and of the corners' answer: against 1e-3 a correction moves by 2e-5 of the
-value at most."""
+"""Relative residual of the adjoint and of the corners' answer: against 1e-3 a correction moves by 2e-5 and
+1e-6 of the value at most (scripts not kept)."""
 
 MIDPOINTS = 2**18
 """Midpoints at which dA/dt is summed at once."""
@@ -125,10 +125,13 @@ class Corrections:
     def _at_second_order(self, coil, placements, didt, solved, loads, steps):
         """Solutions of second order; `steps` get what it adds to E (m, 3) and ``-int sigma grad psi.E``."""
         edges, raised = EdgeStep(self.prepared, self.elements), []
-        added = [edges.added(coil, *one, didt) for one in zip(placements, solved, strict=True)]
-        corners = edges.answer_of_corners(added)
+        held = [
+            edges.added(coil, placement, first, didt)
+            for placement, first in zip(placements, solved, strict=True)
+        ]
+        corners = edges.answer_of_corners(held)
         for first, (potential, dadt), corner, load, own in zip(
-            solved, added, corners.T, loads, steps, strict=True
+            solved, held, corners.T, loads, steps, strict=True
         ):
             moved = replace(first, potential=first.potential + corner)
             potential = edges.settled(moved, potential)

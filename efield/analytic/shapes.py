@@ -77,7 +77,7 @@ def random_layered_sphere(radii_mm, tags, edge_mm, seed=0, *, facet_mm=None):
     seed : int
         The same seed gives the same mesh.
     facet_mm : float, optional
-        Edge length on the layers' boundaries; `edge_mm` there too where it is not given or longer.
+        Edge length on the layers' boundaries; where it is not given, or longer than `edge_mm`, that.
         Straight facets err as their size to the power 1.5 at second order, so those of a series of meshes
         have to shrink as ``edge_mm ** (4 / 3)`` lest they set its rate.
 

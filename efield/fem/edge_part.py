@@ -1,7 +1,7 @@
 """What second order adds to first: the edge functions alone, never assembled.
 
-Rows ``K_e1`` and ``K_ee`` of the second-order system as sums over tetrahedra: less memory than the
-assembled rows, and a few products cost less than assembling.
+Blocks ``K_e1``, ``K_1e`` and ``K_ee`` of the second-order system as sums over tetrahedra: less memory than
+the assembled rows, and a few products cost less than assembling.
 """
 
 from functools import cached_property
@@ -84,7 +84,7 @@ class EdgePart:
         return out
 
     def corner_loads(self, potential, dadt):
-        """``sum_t V sigma E.grad l_i`` (n,) with that E of every tetrahedron: what it leaves at the nodes."""
+        """``sum_t V sigma E.grad l_i`` (n,) at the nodes, E of every tetrahedron as of :meth:`mean_field`."""
         out = np.zeros(len(self.geometry.nodes))
         kernel.corner_loads(*self._mesh, self.edges.of_tets, potential, dadt, out)
         return out
