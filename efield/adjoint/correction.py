@@ -1,9 +1,9 @@
 """How much of a target value finer elements would change.
 
 First order to second: write the second-order system with the first-order one as its corner block, phi and psi
-for the first-order solutions of the coil and of a functional. A few steps of conjugate gradients give ``K_ee
-w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held (dA/dt is linear between
-the nodes in F_e); the first-order solver the corners' answer, ``K_11 delta = -K_1e w`` and what dA/dt at the
+for the first-order solutions of the coil and of a functional. A few steps of conjugate gradients give
+``K_ee w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held (dA/dt is linear
+between the nodes in F_e); the first-order solver the corners' answer, ``K_11 delta = -K_1e w`` and what dA/dt at the
 midpoints does to them; and a few more steps what the edges make of that. All this changes the mean field of
 each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order field exceeds that of the
 first-order one, up to products of two errors, by what these changes do against the functional's own current,
