@@ -3,12 +3,13 @@
 First order to second: write the second-order system with the first-order one as its corner block, phi and psi
 for the first-order solutions of the coil and of a functional. A few steps of conjugate gradients give
 ``K_ee w = F_e - K_e1 phi``, the edge part of the second-order field with its corners held (dA/dt is linear
-between the nodes in F_e); the first-order solver the corners' answer, ``K_11 delta = -K_1e w`` and what dA/dt at the
-midpoints does to them; and a few more steps what the edges make of that. All this changes the mean field of
-each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order field exceeds that of the
-first-order one, up to products of two errors, by what these changes do against the functional's own current,
-``sum_t V (w_t - sigma grad psi).change_t`` (a dual-weighted residual in a hierarchical basis: Bank and Smith
-1993, SIAM J. Numer. Anal. 30; Becker and Rannacher 2001, 10.1017/S0962492901000010).
+between the nodes in F_e); the first-order solver the corners' answer, ``K_11 delta = -K_1e w`` and what
+dA/dt at the midpoints does to them; and a few more steps what the edges make of that. All this changes the
+mean field of each tetrahedron, as does dA/dt at the midpoints. The functional of the second-order field
+exceeds that of the first-order one, up to products of two errors, by what these changes do against the
+functional's own current, ``sum_t V (w_t - sigma grad psi).change_t`` (a dual-weighted residual in a
+hierarchical basis: Bank and Smith 1993, SIAM J. Numer. Anal. 30; Becker and Rannacher 2001,
+10.1017/S0962492901000010).
 Second order to finer tetrahedra: the same with the difference that they make around the target
 (:mod:`efield.adjoint.patch`). A first-order field takes both steps, one after the other.
 What a curved measure (mean |E|) makes of the field's change in each element is added to that.
